@@ -1,0 +1,218 @@
+// tern: run a model of the Nemotron-3-Nano-Omni family in your own program.
+//
+//   auto model = tern::Model::load("path/to/model");          // or "demo"
+//   if (!model) { std::cerr << model.error().message(); return 1; }
+//   auto prompt = model->apply_chat_template({{.role = "user", .content = "Solve: 17 * 23"}});
+//   auto answer = model->generate(*prompt, {}, [](const tern::Piece& piece) {
+//     std::cout << piece.text << std::flush;
+//     return tern::Continue::yes;
+//   });
+//
+// Nothing here throws (std::bad_alloc apart), prints or exits.
+#pragma once
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <tern/error.hpp>
+#include <vector>
+
+namespace tern {
+
+using TokenId = std::uint32_t;
+
+/// Number format of the attention cache.
+enum class KvType : std::uint8_t { f32, f16, bf16 };
+
+struct LoadOptions {
+  std::size_t threads = 0;  ///< 0: every CPU that the process may use
+  std::size_t context = 0;  ///< most tokens a conversation may hold; 0: the model's own limit
+  KvType kv_type = KvType::f16;
+  std::size_t prefill_chunk = 512;  ///< tokens that are processed together; also the cancel grain
+  /// Called while the model is opened and between prefill chunks: what, done, total.
+  std::function<void(std::string_view what, std::size_t done, std::size_t total)> progress = {};
+};
+
+/// One turn of a conversation.
+struct Message {
+  std::string role;  ///< "system", "user", "assistant" or "tool"
+  std::string content;
+  std::string reasoning_content = {};  ///< assistant only: what it thought; "" for none
+};
+
+struct ChatTemplateOptions {
+  bool add_generation_prompt = true;
+  bool enable_thinking = true;
+  std::string tools_json = {};      ///< JSON array of OpenAI-shaped tools; "" for none
+  std::string variables_json = {};  ///< JSON object of further template variables; "" for none
+};
+
+/// How the next token is chosen. A value that is not set takes the family's default for the mode:
+/// with thinking temperature 0.6, top_p 0.95; without, temperature 0.2, top_k 1.
+struct SamplingOptions {
+  std::optional<float> temperature = {};     ///< 0: greedy
+  std::optional<std::size_t> top_k = {};     ///< 0: off
+  std::optional<float> top_p = {};           ///< (0, 1]; 1: off
+  std::optional<float> min_p = {};           ///< [0, 1); 0: off
+  float repetition_penalty = 1.0f;           ///< > 0; 1: off (as in transformers)
+  std::size_t repetition_window = 64;        ///< last tokens that the penalties look at; 0: all
+  float presence_penalty = 0.0f;             ///< [-2, 2]
+  float frequency_penalty = 0.0f;            ///< [-2, 2]
+  std::map<TokenId, float> logit_bias = {};  ///< added to logits; -100 and below bans
+  std::uint64_t seed = std::numeric_limits<std::uint64_t>::max();  ///< the largest value: random
+};
+
+struct GenerateOptions {
+  SamplingOptions sampling = {};
+  std::optional<std::size_t> max_tokens = {};  ///< default 20480 thinking, 1024 not
+  std::vector<std::string> stop = {};          ///< texts that end the answer and are not part of it
+  bool ignore_eos = false;                     ///< go on after 2 and 11 (benchmarks)
+  /// Thinking tokens after which a newline or sentence end is waited for, at most `grace` more, and
+  /// then </think> is forced. Default 16384 and 1024; only while thinking.
+  std::optional<std::size_t> reasoning_budget = {};
+  std::optional<std::size_t> reasoning_grace = {};
+  /// Whether the prompt left the model thinking. Not set: found from the prompt's last think tag.
+  std::optional<bool> thinking = {};
+};
+
+enum class Continue : bool { no, yes };
+
+/// A piece of the answer as it appears; always whole UTF-8 characters, never empty.
+struct Piece {
+  std::string_view text;
+  bool reasoning = false;  ///< inside <think>
+};
+using OnPiece = std::function<Continue(const Piece&)>;
+
+enum class FinishReason : std::uint8_t {
+  stop,       ///< an end-of-turn token or a stop text
+  length,     ///< max_tokens, or the context is full
+  cancelled,  ///< the callback or a Cancel said so
+};
+std::string_view name(FinishReason reason);
+
+/// What came out, and what it cost.
+struct Generation {
+  std::string content;    ///< the answer, without reasoning
+  std::string reasoning;  ///< what was thought
+  FinishReason finish = FinishReason::stop;
+  std::vector<TokenId> tokens;  ///< as generated, end token included
+  std::size_t prompt_tokens = 0;
+  std::size_t reasoning_tokens = 0;
+  std::size_t reused_tokens = 0;  ///< prompt tokens that the session already held
+  std::chrono::duration<double> prefill_time{0};
+  std::chrono::duration<double> decode_time{0};
+  std::uint64_t seed = 0;  ///< the one that was used
+};
+
+/// Stops a generation from another thread or a signal handler: `cancel.request()`.
+class Cancel {
+ public:
+  void request() noexcept { requested_.store(true, std::memory_order_relaxed); }
+  void reset() noexcept { requested_.store(false, std::memory_order_relaxed); }
+  bool requested() const noexcept { return requested_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<bool> requested_{false};
+};
+
+class Model;
+
+/// One conversation: the tokens so far and the state that they left. A prompt that continues what
+/// the session already holds is not read again. Belongs to one thread at a time; its Model must
+/// outlive it.
+class Session {
+ public:
+  Session(Session&&) noexcept;
+  Session& operator=(Session&&) noexcept;
+  ~Session();
+
+  /// Reads `prompt` (ids), then generates. Afterwards the session holds prompt and answer.
+  /// @error too_large  the prompt leaves no room in the context; the session is unchanged.
+  /// @error mismatch   an id outside the vocabulary; the session is unchanged.
+  /// @error usage      an option outside its range.
+  /// @error numeric    logits that are not finite: a broken model file.
+  Result<Generation> generate(std::span<const TokenId> prompt, const GenerateOptions& options = {},
+                              const OnPiece& on_piece = {}, const Cancel* cancel = nullptr);
+
+  /// Logits [tokens, vocabulary] of every position of `tokens`, appended to the session.
+  Result<std::vector<float>> logits(std::span<const TokenId> tokens,
+                                    const Cancel* cancel = nullptr);
+
+  /// Tokens held.
+  std::size_t position() const;
+  /// Forgets everything.
+  void reset();
+
+  struct State;
+
+ private:
+  friend class Model;
+  explicit Session(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+/// What a model is and needs.
+struct ModelInfo {
+  std::string name;          ///< as given to load
+  std::string architecture;  ///< for example "nemotron_h"
+  std::string container;     ///< "safetensors" or "gguf"
+  std::size_t layers = 0;
+  std::size_t vocabulary = 0;
+  std::size_t context = 0;  ///< tokens
+  std::uint64_t parameters = 0;
+  std::uint64_t weight_bytes = 0;
+  std::uint64_t kv_bytes_per_token = 0;
+  std::uint64_t state_bytes = 0;            ///< recurrent state of one session
+  std::uint64_t resident_weight_bytes = 0;  ///< of the mapped files, in memory now
+};
+
+/// A loaded model. Weights stay in their mapped files. Safe to share between threads; generations
+/// take turns.
+class Model {
+ public:
+  /// @param model  a directory, a .gguf file, or "demo", the model inside the library
+  /// @error not_found, corrupt, unsupported, mismatch (all misfits at once), too_large, io
+  static Result<Model> load(std::string_view model, const LoadOptions& options = {});
+
+  Model(Model&&) noexcept;
+  Model& operator=(Model&&) noexcept;
+  ~Model();
+
+  ModelInfo info() const;
+
+  /// The prompt for a conversation, as the model's own template renders it.
+  Result<std::string> apply_chat_template(std::span<const Message> messages,
+                                          const ChatTemplateOptions& options = {}) const;
+  Result<std::string> apply_chat_template(std::initializer_list<Message> messages,
+                                          const ChatTemplateOptions& options = {}) const;
+  /// The same for messages as a JSON array in the OpenAI shape (parts, tool calls, tool results).
+  Result<std::string> apply_chat_template_json(std::string_view messages_json,
+                                               const ChatTemplateOptions& options = {}) const;
+
+  /// Ids of a prompt. @param parse_special  false for text that must not become control tokens
+  std::vector<TokenId> tokenize(std::string_view text, bool parse_special = true) const;
+  std::string detokenize(std::span<const TokenId> tokens, bool skip_special = false) const;
+
+  Session new_session() const;
+
+  /// One answer to a rendered prompt, in a session of its own.
+  Result<Generation> generate(std::string_view prompt, const GenerateOptions& options = {},
+                              const OnPiece& on_piece = {}, const Cancel* cancel = nullptr) const;
+
+  struct State;
+
+ private:
+  explicit Model(std::shared_ptr<State> state);
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace tern

@@ -1,0 +1,9 @@
+// The program's entry, apart from main so that tests can call it.
+#pragma once
+
+namespace tern::cli {
+
+/// Runs the command line; returns the exit status.
+int run(int argc, char** argv);
+
+}  // namespace tern::cli

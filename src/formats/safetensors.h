@@ -1,0 +1,24 @@
+// safetensors: one file. Shards and their index are put together by checkpoint.h.
+#pragma once
+#include <map>
+#include <string>
+
+#include "base/error.h"
+#include "base/mapped_file.h"
+#include "formats/tensor_table.h"
+
+namespace tern::formats {
+
+struct Safetensors {
+  std::map<std::string, std::string> metadata;  ///< the header's __metadata__
+  TensorTable tensors;
+};
+
+/// Reads the header of `file` and proves its tensors: every byte of the data section belongs to
+/// exactly one of them. Nothing is copied.
+/// @param name  of the file, for errors
+/// @error corrupt, unsupported (a dtype), too_large (header over 100 MB, as in the reference)
+/// @source safetensors README, "Format"
+Result<Safetensors> read_safetensors(Bytes file, std::string_view name);
+
+}  // namespace tern::formats
