@@ -1,0 +1,88 @@
+// The text model: load it once, then feed it tokens.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/thread_pool.h"
+#include "formats/checkpoint.h"
+#include "model/config.h"
+#include "state/sequence.h"
+
+namespace tern::model {
+
+using TokenId = std::uint32_t;
+
+/// Which positions of a chunk get logits.
+enum class LogitsMode : std::uint8_t { none, last, all };
+
+/// One stored tensor of the model, for listings.
+struct TensorEntry {
+  std::string name;   ///< as in the file; "...experts.0-127.up_proj.weight" for a stack of experts
+  std::string role;   ///< "linear", "embedding", "experts", "norm", "conv" or "vector"
+  std::string type;   ///< "bf16", "q4_k", "mlx_affine 4-bit g64"
+  std::string shape;  ///< "[1856, 2688]", outermost first
+  std::uint64_t parameters = 0;
+  std::uint64_t bytes = 0;
+};
+
+/// Bytes that a conversation of some length takes.
+struct MemoryNeeds {
+  std::uint64_t weights = 0;  ///< in the mapped files
+  std::uint64_t kv = 0;       ///< keys and values
+  std::uint64_t state = 0;    ///< recurrent state
+  std::uint64_t scratch = 0;  ///< activations of one chunk, shared by all conversations
+};
+
+/// Weights stay in the files of the checkpoint that they were loaded from, which must outlive the
+/// model. `forward` may run on one thread at a time, everything else on any.
+class Model {
+ public:
+  /// Reads the configuration and checks every tensor against it.
+  /// @error mismatch  all misfits at once: names, and both shapes
+  /// @error not_found, corrupt, unsupported, too_large  see Config
+  static Result<Model> load(const formats::Checkpoint& checkpoint);
+
+  Model(Model&&) noexcept;
+  Model& operator=(Model&&) noexcept;
+  ~Model();
+
+  const Config& config() const;
+  std::uint64_t parameters() const;
+  std::uint64_t weight_bytes() const;
+  const std::vector<TensorEntry>& tensors() const;
+  /// Text tensors of the file that this model has no use for, in file order.
+  const std::vector<std::string>& ignored() const;
+
+  /// What sequences of this model hold.
+  const state::SequenceShape& sequence_shape() const;
+  /// @error too_large  a context whose memory does not fit 64 bits
+  Result<MemoryNeeds> memory(std::size_t context, state::KvType type) const;
+  /// An empty sequence; errors as Sequence::create.
+  Result<state::Sequence> new_sequence(state::KvType type, std::size_t capacity) const;
+
+  /// Appends `tokens` (one or more) to `sequence`.
+  ///
+  /// `logits` receives nothing, [vocab_size] of the last token, or [tokens, vocab_size]; it must
+  /// have exactly that size. However the tokens of a conversation are cut into calls, and whatever
+  /// the number of threads, the results are the same bits.
+  ///
+  /// @error mismatch   a token outside the vocabulary, or a sequence of another model
+  /// @error too_large  the sequence has no room left
+  /// @error no_memory  for pages or activations
+  /// @error numeric    an activation that is not finite: a broken model file
+  /// After `numeric` the sequence is empty (reset); after the others it is unchanged.
+  Result<void> forward(std::span<const TokenId> tokens, state::Sequence& sequence, LogitsMode mode,
+                       std::span<float> logits, ThreadPool& pool);
+
+  struct State;
+
+ private:
+  explicit Model(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace tern::model

@@ -1,0 +1,113 @@
+// What one conversation leaves behind: keys and values of the attention layers in pages, the
+// convolution and SSM states of the Mamba-2 layers, and how many tokens that were.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/error.h"
+#include "kernels/attention.h"
+#include "tensor/buffer.h"
+
+namespace tern::state {
+
+using kernels::KvType;
+
+/// Sizes that the model fixes.
+struct SequenceShape {
+  std::size_t attention_layers = 0;
+  std::size_t kv_heads = 0;
+  std::size_t head_dim = 0;
+  std::size_t mamba_layers = 0;
+  std::size_t conv_columns = 0;   ///< conv_kernel - 1
+  std::size_t conv_channels = 0;  ///< x, B and C
+  std::size_t ssm_values = 0;     ///< heads * head_dim * state_size
+
+  bool operator==(const SequenceShape&) const = default;
+
+  /// Keys and values of one token.
+  std::uint64_t kv_bytes_per_token(KvType type) const;
+  /// Recurrent state, always f32, whatever the number of tokens.
+  std::uint64_t state_bytes() const;
+};
+
+/// The recurrent state at one position, to go back to.
+class Snapshot {
+ public:
+  std::size_t position() const { return position_; }
+  std::uint64_t bytes() const { return states_.size() * sizeof(float); }
+
+ private:
+  friend class Sequence;
+  std::size_t position_ = 0;
+  Buffer<float> states_;
+};
+
+/// Belongs to one thread at a time. Move-only; `fork` copies.
+class Sequence {
+ public:
+  /// An empty sequence for at most `capacity` tokens. The recurrent state is allocated now, pages
+  /// of keys and values as tokens arrive.
+  /// @error too_large  more memory than the machine has, were the sequence full
+  /// @error no_memory  the recurrent state cannot be allocated
+  static Result<Sequence> create(const SequenceShape& shape, KvType type, std::size_t capacity);
+
+  const SequenceShape& shape() const { return shape_; }
+  KvType kv_type() const { return type_; }
+  std::size_t position() const { return position_; }  ///< tokens held
+  std::size_t capacity() const { return capacity_; }
+  /// Memory held now.
+  std::uint64_t bytes() const;
+
+  /// Makes room for `tokens` more, so that writing them cannot fail. Nothing else changes.
+  /// @error too_large  beyond the capacity. @error no_memory
+  Result<void> reserve(std::size_t tokens);
+
+  /// Keys and values [kv_heads * head_dim] of the token at `position`, which must be reserved.
+  void write_kv(std::size_t attention_layer, std::size_t position, std::span<const float> k,
+                std::span<const float> v);
+  kernels::KvHead kv(std::size_t attention_layer, std::size_t head) const;
+
+  /// Inputs of the convolution before the next token, oldest first: [conv_columns, conv_channels].
+  std::span<float> conv_state(std::size_t mamba_layer);
+  /// [heads, head_dim, state_size]
+  std::span<float> ssm_state(std::size_t mamba_layer);
+
+  /// The states now include `tokens` more (reserved) tokens.
+  void advance(std::size_t tokens);
+
+  /// Forgets everything and gives the pages back.
+  void reset();
+
+  /// An independent copy. @error no_memory
+  Result<Sequence> fork() const;
+
+  /// The recurrent state as it is now. @error no_memory
+  Result<Snapshot> snapshot() const;
+
+  /// Goes back to `snapshot`, which was taken of this sequence or of one that it was forked from,
+  /// and not after a token that is no longer here.
+  /// @error mismatch  another shape, or a position that this sequence has not reached
+  Result<void> restore(const Snapshot& snapshot);
+
+ private:
+  Sequence() = default;
+  std::size_t conv_values() const { return shape_.conv_columns * shape_.conv_channels; }
+  std::size_t head_bytes() const;  // keys (or values) of one head in one page
+  std::size_t page_bytes() const;
+
+  struct Layer {
+    std::vector<Buffer<std::byte>> pages;     // [kv_heads][keys | values][tokens, head_dim]
+    std::vector<const std::byte*> addresses;  // of the pages
+  };
+
+  SequenceShape shape_;
+  KvType type_ = KvType::f16;
+  std::size_t capacity_ = 0;
+  std::size_t position_ = 0;
+  std::vector<Layer> layers_;
+  Buffer<float> states_;  // for each Mamba layer: convolution inputs, then SSM state
+};
+
+}  // namespace tern::state
