@@ -10,7 +10,9 @@ import numpy as np
 from mlx_lm import utils
 
 
-def convert(source: Path, target: Path, *, dtype: mx.Dtype = mx.bfloat16, predicate=None, **quantization) -> dict:
+def convert(
+    source: Path, target: Path, *, dtype: mx.Dtype = mx.bfloat16, predicate=None, **quantization
+) -> dict:
     """Loads `source` as mlx-lm does, casts, quantizes and saves; returns the new config."""
     model, config = utils.load_model(source, lazy=False)
     keep = getattr(model, "cast_predicate", lambda _: True)
@@ -33,6 +35,18 @@ def convert(source: Path, target: Path, *, dtype: mx.Dtype = mx.bfloat16, predic
     utils.save_model(target, model)
     utils.save_config(config, target / "config.json")
     return json.loads((target / "config.json").read_text())
+
+
+def logits(folder: Path, tokens: list[int]) -> np.ndarray:
+    """mlx-lm's logits [tokens, vocabulary] of a model folder, computed in float32 throughout."""
+    model, _ = utils.load_model(folder, lazy=False)
+    floats = [
+        (k, v.astype(mx.float32))
+        for k, v in utils.tree_flatten(model.parameters())
+        if mx.issubdtype(v.dtype, mx.floating)
+    ]
+    model.load_weights(floats, strict=False)
+    return np.array(model(mx.array([tokens]))[0].astype(mx.float32))
 
 
 def dequantized(folder: Path, config: dict) -> dict[str, np.ndarray]:
