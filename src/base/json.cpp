@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <boost/json/basic_parser_impl.hpp>
+#include <optional>
 #include <string>
 #include <unordered_set>
 #include <vector>
+
+#include "base/printable.h"
 
 namespace tern {
 namespace {
@@ -18,7 +21,8 @@ class Handler {
   static constexpr std::size_t max_key_size = std::size_t(1) << 20;
   static constexpr std::size_t max_string_size = std::size_t(1) << 28;
 
-  explicit Handler(bool reject_duplicates) : reject_duplicates_(reject_duplicates) {
+  explicit Handler(const JsonLimits& limits)
+      : reject_duplicates_(limits.reject_duplicate_keys), values_left_(limits.values) {
     stack_.reset();
   }
 
@@ -28,13 +32,15 @@ class Handler {
     if (reject_duplicates_) keys_.emplace_back();
     return true;
   }
-  bool on_object_end(std::size_t n, json::error_code&) {
+  bool on_object_end(std::size_t n, json::error_code& ec) {
     if (reject_duplicates_) keys_.pop_back();
+    if (!count(ec)) return false;
     stack_.push_object(n);
     return true;
   }
   bool on_array_begin(json::error_code&) { return true; }
-  bool on_array_end(std::size_t n, json::error_code&) {
+  bool on_array_end(std::size_t n, json::error_code& ec) {
+    if (!count(ec)) return false;
     stack_.push_array(n);
     return true;
   }
@@ -60,28 +66,34 @@ class Handler {
     stack_.push_chars(part);
     return true;
   }
-  bool on_string(json::string_view part, std::size_t, json::error_code&) {
+  bool on_string(json::string_view part, std::size_t, json::error_code& ec) {
+    if (!count(ec)) return false;
     stack_.push_string(part);
     return true;
   }
   bool on_number_part(json::string_view, json::error_code&) { return true; }
-  bool on_int64(std::int64_t i, json::string_view, json::error_code&) {
+  bool on_int64(std::int64_t i, json::string_view, json::error_code& ec) {
+    if (!count(ec)) return false;
     stack_.push_int64(i);
     return true;
   }
-  bool on_uint64(std::uint64_t u, json::string_view, json::error_code&) {
+  bool on_uint64(std::uint64_t u, json::string_view, json::error_code& ec) {
+    if (!count(ec)) return false;
     stack_.push_uint64(u);
     return true;
   }
-  bool on_double(double d, json::string_view, json::error_code&) {
+  bool on_double(double d, json::string_view, json::error_code& ec) {
+    if (!count(ec)) return false;
     stack_.push_double(d);
     return true;
   }
-  bool on_bool(bool b, json::error_code&) {
+  bool on_bool(bool b, json::error_code& ec) {
+    if (!count(ec)) return false;
     stack_.push_bool(b);
     return true;
   }
-  bool on_null(json::error_code&) {
+  bool on_null(json::error_code& ec) {
+    if (!count(ec)) return false;
     stack_.push_null();
     return true;
   }
@@ -90,11 +102,20 @@ class Handler {
 
   json::value release() { return stack_.release(); }
 
-  std::string duplicate;  ///< the repeated key, if that was the failure
+  std::optional<std::string> duplicate;  ///< the repeated key, if that was the failure
+  bool too_many = false;                 ///< there were more values than allowed
 
  private:
+  bool count(json::error_code& ec) {
+    if (values_left_-- > 0) return true;
+    too_many = true;
+    ec = json::error::array_too_large;
+    return false;
+  }
+
   json::value_stack stack_;
   bool reject_duplicates_;
+  std::size_t values_left_;
   std::vector<std::unordered_set<std::string>> keys_;
   std::string key_;
 };
@@ -135,15 +156,16 @@ Result<json::value> parse_json(std::string_view text, std::string_view where,
                 std::string(where));
   json::parse_options options;
   options.max_depth = limits.depth;
-  json::basic_parser<Handler> parser(options, limits.reject_duplicate_keys);
+  json::basic_parser<Handler> parser(options, limits);
   json::error_code ec;
   const std::size_t consumed = parser.write_some(false, text.data(), text.size(), ec);
   if (ec) {
-    const bool deep = ec == json::error::too_deep;
-    const std::string& duplicate = parser.handler().duplicate;
-    return fail(deep ? ErrorCode::too_large : ErrorCode::corrupt,
-                duplicate.empty() ? "JSON: " + ec.message()
-                                  : "JSON: duplicate key \"" + duplicate.substr(0, 80) + "\"",
+    const Handler& handler = parser.handler();
+    const bool large = ec == json::error::too_deep || handler.too_many;
+    std::string what = "JSON: " + ec.message();
+    if (handler.too_many) what = "JSON: more than " + std::to_string(limits.values) + " values";
+    if (handler.duplicate) what = "JSON: duplicate key " + printable(*handler.duplicate);
+    return fail(large ? ErrorCode::too_large : ErrorCode::corrupt, std::move(what),
                 place(where, text, consumed),
                 consumed + 1 >= text.size() ? "the text ends early" : "");
   }

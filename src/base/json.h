@@ -12,6 +12,7 @@ namespace json = boost::json;
 struct JsonLimits {
   std::size_t depth = 64;             ///< nesting of arrays and objects
   std::size_t bytes = 128u << 20;     ///< length of the text
+  std::size_t values = 1u << 23;      ///< numbers, strings, arrays...: each takes 24 bytes or more
   bool reject_duplicate_keys = true;  ///< false: the last one wins, as in Python
 };
 

@@ -1,6 +1,8 @@
 // GGUF version 3 (and 2): metadata and tensors of one file, or of one part of a split model.
 #pragma once
 #include <cstdint>
+#include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -46,7 +48,7 @@ class GgufMetadata {
 
  private:
   std::vector<Entry> entries_;
-  std::unordered_map<std::string_view, std::size_t> index_;
+  std::map<std::string_view, std::size_t> index_;
 };
 
 struct Gguf {
@@ -54,12 +56,17 @@ struct Gguf {
   TensorTable tensors;
 };
 
+/// Limits of one file. A count is also refused when the rest of the file could not hold it.
+inline constexpr std::uint64_t kMaxGgufKeys = 65'536;
+inline constexpr std::uint64_t kMaxGgufArrayElements = std::uint64_t{1} << 24;  // over all arrays
+
 /// Reads the header of `file` and proves its tensors. Nothing of the tensor data is touched.
 /// @param name  of the file, for errors
-/// @error corrupt      broken structure, with the byte offset; truncated files.
-/// @error unsupported  a version or a tensor type that this engine does not know.
-/// @error too_large    counts or lengths beyond what the file could hold.
-/// @source GGUF specification v3; limits: everything declared must fit the bytes that are there.
+/// @error corrupt      broken structure, with the byte offset; truncated files; counts and lengths
+///                     beyond the end of the file.
+/// @error unsupported  a version, a byte order or a tensor type that this engine does not know.
+/// @error too_large    over kMaxGgufKeys, kMaxGgufArrayElements or TensorTable::kMaxTensors.
+/// @source GGUF specification, version 3
 Result<Gguf> read_gguf(Bytes file, std::string_view name);
 
 }  // namespace tern::formats

@@ -17,7 +17,9 @@ struct Safetensors {
 /// Reads the header of `file` and proves its tensors: every byte of the data section belongs to
 /// exactly one of them. Nothing is copied.
 /// @param name  of the file, for errors
-/// @error corrupt, unsupported (a dtype), too_large (header over 100 MB, as in the reference)
+/// @error corrupt      broken structure, or a file that was cut.
+/// @error unsupported  a dtype, or more axes, than this engine knows.
+/// @error too_large    a header over 100 MB (as in the reference) or over kMaxTensors tensors.
 /// @source safetensors README, "Format"
 Result<Safetensors> read_safetensors(Bytes file, std::string_view name);
 

@@ -1,7 +1,6 @@
 // The narrow waist between files and the model: names to tensors whose bytes are proved.
 #pragma once
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "base/error.h"
@@ -21,21 +20,27 @@ struct TensorClaim {
 
 /// Rules that differ between the containers.
 struct TableRules {
-  std::uint64_t alignment = 1;      ///< every `begin` is a multiple
-  bool cover_data_exactly = false;  ///< safetensors: no gap, no trailing bytes
+  std::uint64_t alignment = 1;      ///< every `begin` is a multiple; a power of two
+  bool cover_data_exactly = false;  ///< no gaps and no trailing bytes, but padding to `alignment`
 };
 
 /// Every tensor of a checkpoint. A table that exists is sound: each tensor's bytes lie inside its
 /// file, have exactly the size of its shape and type, overlap no other tensor, and start aligned;
-/// names are unique. Does not own the bytes (see Checkpoint).
+/// names are unique. Does not own the bytes (see Checkpoint). Only offsets inside the data section
+/// are aligned: safetensors data may begin at any address, so read it with memcpy.
 class TensorTable {
  public:
   /// Proves `claims` against the data section of one file. `file` names it in errors.
   /// @error corrupt  anything that does not add up; the first offender in file order is named.
+  /// @error too_large  more than kMaxTensors.
   static Result<TensorTable> prove(std::vector<TensorClaim> claims, Bytes data,
                                    const TableRules& rules, std::string_view file);
 
-  /// Adds the tensors of another shard. @error corrupt  a name that is already here.
+  /// In one file; the largest published models have half as many.
+  static constexpr std::uint64_t kMaxTensors = 131'072;
+
+  /// Adds the tensors of another shard. @error corrupt  a name that is already here; nothing has
+  /// been added then.
   Result<void> merge(TensorTable other, std::string_view file);
 
   /// Null when there is none of that name.
@@ -47,7 +52,8 @@ class TensorTable {
 
  private:
   std::vector<Tensor> tensors_;
-  std::unordered_map<std::string_view, std::size_t> index_;
+  std::vector<std::size_t> by_name_;  // indices into tensors_; sorted, so that no choice of names
+                                      // makes look-ups slow
 };
 
 }  // namespace tern::formats

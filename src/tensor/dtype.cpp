@@ -55,4 +55,24 @@ std::optional<std::uint64_t> checked_row_bytes(DType type, std::uint64_t element
   return checked_mul(elements / block, bytes);
 }
 
+std::optional<std::uint64_t> checked_tensor_bytes(DType type,
+                                                  std::span<const std::uint64_t> shape) {
+  const std::uint64_t row = shape.empty() ? 1 : shape.back();
+  const auto row_bytes = checked_row_bytes(type, row);
+  if (!row_bytes) return std::nullopt;
+  bool empty = row == 0;
+  // An empty row counts as one block, and an empty axis as one, so that the rest is still checked.
+  std::uint64_t total = empty ? block_layout(type).bytes : *row_bytes;
+  for (std::size_t axis = 0; axis + 1 < shape.size(); ++axis) {
+    if (shape[axis] == 0) {
+      empty = true;
+    } else if (const auto product = checked_mul(total, shape[axis])) {
+      total = *product;
+    } else {
+      return std::nullopt;
+    }
+  }
+  return empty ? 0 : total;
+}
+
 }  // namespace tern

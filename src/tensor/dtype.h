@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
 
 namespace tern {
@@ -59,5 +60,9 @@ std::string_view name(DType type);
 /// Bytes of `elements` consecutive elements; nothing when they are no whole number of blocks or
 /// the size wraps.
 std::optional<std::uint64_t> checked_row_bytes(DType type, std::uint64_t elements);
+
+/// Bytes of a whole tensor (extents outermost first; none is a scalar); nothing when its rows are
+/// no whole number of blocks or the size wraps. A zero extent makes the size 0 but hides no wrap.
+std::optional<std::uint64_t> checked_tensor_bytes(DType type, std::span<const std::uint64_t> shape);
 
 }  // namespace tern
