@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "base/cpu.h"
 #include "base/error.h"
@@ -49,13 +50,17 @@ struct Matrix {
   std::uint32_t bits = 0;             ///< of one code: 2, 3, 4, 5, 6, 8
   std::uint32_t group = 0;            ///< columns that share a scale
   const std::byte* scales = nullptr;  ///< cols / group of them a row
-  const std::byte* biases = nullptr;  ///< affine only
+  const std::byte* biases = nullptr;  ///< affine only; laid out as the scales
+  std::size_t scale_stride = 0;       ///< bytes a row of scales
   DType scale_type = DType::bf16;     ///< f32, f16 or bf16 (affine); u8 (the others)
 
   /// Rows [first, first + count).
   Matrix slice(std::size_t first, std::size_t count) const;
 
-  /// Bytes of all planes.
+  /// Columns [first, first + count); both are multiples of 256, or `count` reaches the last column.
+  Matrix columns(std::size_t first, std::size_t count) const;
+
+  /// Bytes of the codes (and scales and biases) that the rows and columns of this matrix occupy.
   std::uint64_t bytes() const;
 };
 
@@ -74,7 +79,8 @@ struct MlxFormat {
 };
 
 /// A plain or GGUF tensor of 2 axes, or 3 (stacked experts), as a matrix.
-/// @error unsupported  a type that cannot hold weights (integers).
+/// @error unsupported  a type that cannot hold weights (integers). @error mismatch  another number
+/// of axes, rows that are no whole number of blocks, or bytes that do not fill the shape.
 Result<Matrix> matrix_of(const Tensor& tensor);
 
 /// An MLX-quantized matrix. Shapes must fit each other and `format`; when `format` disagrees with
@@ -82,10 +88,12 @@ Result<Matrix> matrix_of(const Tensor& tensor);
 /// @error mismatch  planes that do not fit. @error unsupported  bits or group outside the format.
 Result<Matrix> matrix_of(const MlxPlanes& planes, const MlxFormat& format);
 
-/// Decodes row `row` into `out` [cols], exactly as the format defines it, in float32.
+/// Decodes row `row` into `out` [cols], exactly as the format defines it, in float32. Reads no byte
+/// outside the row's codes, scales and biases.
 using DecodeRow = void(const Matrix& matrix, std::size_t row, std::span<float> out);
 
-/// The decoder of a scheme for an instruction set. All of them give the same floats, bit for bit.
+/// The decoder of a scheme for an instruction set. All of them give the same floats, bit for bit (a
+/// NaN may differ in its payload).
 DecodeRow* row_decoder(const Matrix& matrix, Isa isa);
 
 }  // namespace tern::quant
