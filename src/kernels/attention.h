@@ -45,6 +45,7 @@ std::size_t attend_scratch(std::size_t rows, std::size_t head_dim);
 ///
 /// Pages are taken in order, each with one running maximum and sum per row (arXiv:2205.14135), so a
 /// row's result depends on its position and the cache alone, not on the rows beside it. Serial.
+/// @param scratch  attend_scratch(tokens * heads, head_dim) floats, aligned as Buffer is
 /// Relative error of the fast forms against the scalar one (double): 1e-5 of the largest |v|.
 void attend(const KvHead& kv, const Queries& queries, std::span<float> scratch, Isa isa);
 

@@ -10,6 +10,7 @@
 #include "base/thread_pool.h"
 #include "formats/checkpoint.h"
 #include "model/config.h"
+#include "model/weights.h"
 #include "state/sequence.h"
 
 namespace tern::model {
@@ -18,16 +19,6 @@ using TokenId = std::uint32_t;
 
 /// Which positions of a chunk get logits.
 enum class LogitsMode : std::uint8_t { none, last, all };
-
-/// One stored tensor of the model, for listings.
-struct TensorEntry {
-  std::string name;   ///< as in the file; "...experts.0-127.up_proj.weight" for a stack of experts
-  std::string role;   ///< "linear", "embedding", "experts", "norm", "conv" or "vector"
-  std::string type;   ///< "bf16", "q4_k", "mlx_affine 4-bit g64"
-  std::string shape;  ///< "[1856, 2688]", outermost first
-  std::uint64_t parameters = 0;
-  std::uint64_t bytes = 0;
-};
 
 /// Bytes that a conversation of some length takes.
 struct MemoryNeeds {

@@ -1,0 +1,44 @@
+// The four kinds of layer: y = mixer(x) for a chunk of tokens of one sequence.
+#pragma once
+#include <cstddef>
+#include <span>
+
+#include "base/thread_pool.h"
+#include "model/config.h"
+#include "model/scratch.h"
+#include "model/weights.h"
+#include "state/sequence.h"
+
+namespace tern::model {
+
+/// What a mixer needs besides its weights. Everything is [tokens, ...], row after row.
+struct Chunk {
+  std::size_t tokens = 0;
+  std::size_t position = 0;  ///< of the first token in the sequence
+  state::Sequence& sequence;
+  Scratch& scratch;
+  ThreadPool& pool;
+};
+
+/// `layer` counts the layers of the same kind. x and y are [tokens, hidden].
+void mamba(const MambaConfig& c, float norm_eps, const MambaWeights& w, std::size_t layer,
+           std::span<const float> x, std::span<float> y, Chunk& chunk);
+void attention(const AttentionConfig& c, const AttentionWeights& w, std::size_t layer,
+               std::span<const float> x, std::span<float> y, Chunk& chunk);
+void moe(const MoeConfig& c, const MoeWeights& w, std::span<const float> x, std::span<float> y,
+         Chunk& chunk);
+void mlp(const MlpWeights& w, std::span<const float> x, std::span<float> y, Chunk& chunk);
+
+/// Floats of scratch that each takes for so many tokens on so many threads.
+std::size_t mamba_scratch(const MambaConfig& c, std::size_t tokens);
+std::size_t attention_scratch(const AttentionConfig& c, std::size_t tokens, std::size_t threads);
+std::size_t moe_scratch(const MoeConfig& c, std::size_t hidden, std::size_t tokens);
+std::size_t mlp_scratch(std::size_t intermediate, std::size_t tokens);
+
+/// y = W x (+ b) for every token.
+void linear(const Linear& w, std::span<const float> x, std::span<float> y, Chunk& chunk);
+
+/// Calls body(token) for every token, on all threads.
+void for_tokens(Chunk& chunk, const std::function<void(std::size_t)>& body);
+
+}  // namespace tern::model

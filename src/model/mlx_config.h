@@ -1,0 +1,27 @@
+// What config.json says about MLX-quantized modules.
+#pragma once
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "quant/matrix.h"
+
+namespace tern::model {
+
+/// The map "quantization" (or "quantization_config", the same again): defaults, and overrides by
+/// module path. Whether a module is quantized at all is decided by its `.scales`, not here.
+class MlxConfig {
+ public:
+  /// @param config  must outlive this object
+  explicit MlxConfig(const json::object& config);
+
+  /// Format of the module at `path`, which may be keyed with or without "language_model.".
+  /// @error unsupported  an unknown mode. @error corrupt  a value of the wrong type.
+  Result<quant::MlxFormat> format(std::string_view path) const;
+
+ private:
+  const json::object* map_ = nullptr;
+};
+
+}  // namespace tern::model
