@@ -294,12 +294,11 @@ class Parser {
     TERN_TRY(const auto id, reader_.read<std::uint32_t>("the tensor type"));
     TERN_TRY(const DType type, tensor_type(id));
     TERN_TRY(const auto offset, reader_.read<std::uint64_t>("the offset"));
-    const auto bytes = checked_tensor_bytes(type, shape);
-    const auto end = bytes ? checked_add(offset, *bytes) : std::nullopt;
+    // A size that cannot be computed counts as none here; the table refuses it with its reason.
+    const auto end = checked_add(offset, checked_tensor_bytes(type, shape).value_or(0));
     if (!end)
-      return fail(ErrorCode::corrupt, std::string(name(type)) + " " + to_string(shape) +
-                                          " at offset " + std::to_string(offset) +
-                                          " is no whole number of blocks or wraps 64 bits");
+      return fail(ErrorCode::corrupt, "offset " + std::to_string(offset) + " and size of " +
+                                          to_string(shape) + " wrap 64 bits");
     return TensorClaim{std::string(tensor), type, std::move(shape), offset, *end};
   }
 

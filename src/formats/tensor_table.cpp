@@ -1,7 +1,9 @@
 #include "formats/tensor_table.h"
 
 #include <algorithm>
+#include <iterator>
 #include <numeric>
+#include <tuple>
 #include <utility>
 
 #include "base/check.h"
@@ -33,7 +35,7 @@ Result<void> check_size(const TensorClaim& claim, std::string_view file) {
                        " blocks of " + std::to_string(block),
                    file);
   const auto bytes = checked_tensor_bytes(claim.type, claim.shape);
-  if (!bytes) return corrupt(claim, "the size of " + type + " " + shape + " exceeds 64 bits", file);
+  if (!bytes) return corrupt(claim, "the size of " + type + " " + shape + " wraps 64 bits", file);
   if (claim.end < claim.begin)
     return corrupt(claim,
                    "ends at " + std::to_string(claim.end) + ", before it begins at " +
@@ -93,8 +95,9 @@ Result<TensorTable> TensorTable::prove(std::vector<TensorClaim> claims, Bytes da
                     " are read",
                 std::string(file));
   // By both ends: an empty tensor shares its offset with the one after it.
-  std::ranges::stable_sort(
-      claims, {}, [](const TensorClaim& claim) { return std::pair(claim.begin, claim.end); });
+  std::ranges::sort(claims, {}, [](const TensorClaim& claim) {
+    return std::tuple(claim.begin, claim.end, std::string_view(claim.name));
+  });
   TensorTable table;
   table.tensors_.reserve(claims.size());
   const TensorClaim* previous = nullptr;
@@ -130,9 +133,12 @@ Result<void> TensorTable::merge(TensorTable other, std::string_view file) {
                   std::string(file));
   const std::size_t before = tensors_.size();
   std::ranges::move(other.tensors_, std::back_inserter(tensors_));
-  for (const std::size_t i : other.by_name_) by_name_.push_back(before + i);
-  std::ranges::inplace_merge(by_name_, by_name_.begin() + static_cast<std::ptrdiff_t>(before), {},
-                             [&](std::size_t i) { return std::string_view(tensors_[i].name); });
+  for (std::size_t& i : other.by_name_) i += before;
+  std::vector<std::size_t> merged;
+  merged.reserve(tensors_.size());
+  const auto name_of = [&](std::size_t i) { return std::string_view(tensors_[i].name); };
+  std::ranges::merge(by_name_, other.by_name_, std::back_inserter(merged), {}, name_of, name_of);
+  by_name_ = std::move(merged);
   return {};
 }
 

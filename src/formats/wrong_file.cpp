@@ -34,13 +34,14 @@ constexpr Kind kKinds[] = {
 std::string wrong_file_hint(Bytes file) {
   if (file.empty()) return "the file is empty: the download did not start or the disk was full";
   std::string head(as_text(file.first(std::min<std::size_t>(file.size(), 64))));
+  const bool header_of_safetensors = head.size() > 9 && head[8] == '{' && head[7] == 0;
   std::ranges::transform(head, head.begin(), [](char c) {
     return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
   });
   head.erase(0, std::min(head.find_first_not_of(" \t\r\n"), head.size()));
   for (const Kind& kind : kKinds)
     if (head.starts_with(kind.start)) return std::string(kind.hint);
-  if (head.size() > 9 && head[8] == '{') return "this looks like safetensors: name it .safetensors";
+  if (header_of_safetensors) return "this is a safetensors file: name it .safetensors";
   if (std::ranges::all_of(head, [](char c) { return c == 0; }))
     return "the file begins with zeros: the download or a copy did not finish";
   return {};
