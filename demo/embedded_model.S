@@ -4,14 +4,14 @@
     .global tern_demo_##symbol##_begin; \
     .global tern_demo_##symbol##_end;  \
     tern_demo_##symbol##_begin:        \
-    .incbin TERN_DEMO_DIR file;        \
+    .incbin file;                      \
     tern_demo_##symbol##_end:          \
     .byte 0
 
     .section .rodata
-    EMBED(config, "/config.json")
-    EMBED(generation_config, "/generation_config.json")
-    EMBED(tokenizer, "/tokenizer.json")
-    EMBED(chat_template, "/chat_template.jinja")
-    EMBED(weights, "/model.safetensors")
+    EMBED(config, "config.json")
+    EMBED(generation_config, "generation_config.json")
+    EMBED(tokenizer, "tokenizer.json")
+    EMBED(chat_template, "chat_template.jinja")
+    EMBED(weights, "model.safetensors")
     .section .note.GNU-stack, "", @progbits
