@@ -24,7 +24,8 @@ AtomicFile::AtomicFile(std::filesystem::path path, std::filesystem::path partial
 Result<AtomicFile> AtomicFile::create(std::filesystem::path path) {
   auto partial = path;
   partial += ".partial";
-  const int fd = ::open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  const int fd =
+      ::open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
   if (fd < 0) return io_error(partial, "cannot create");
   return AtomicFile(std::move(path), std::move(partial), fd);
 }

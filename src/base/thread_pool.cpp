@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <system_error>
 
 namespace tern {
 
@@ -16,7 +17,11 @@ struct ThreadPool::Loop {
 ThreadPool::ThreadPool(std::size_t threads) {
   if (threads == 0) threads = default_threads();
   workers_.reserve(threads - 1);
-  for (std::size_t i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+  try {
+    for (std::size_t i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+  } catch (const std::system_error&) {
+    // The system has no more threads to give: those that started do the same work.
+  }
 }
 
 ThreadPool::~ThreadPool() {

@@ -1,0 +1,56 @@
+#include "base/error.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+#include <string>
+
+#include "base/printable.h"
+
+namespace tern {
+namespace {
+
+TEST(Errors, AreOneLineWithPlaceAndHint) {
+  EXPECT_EQ((Error{ErrorCode::corrupt, "what"}.message()), "what");
+  EXPECT_EQ((Error{ErrorCode::corrupt, "what", "where"}.message()), "where: what");
+  EXPECT_EQ((Error{ErrorCode::corrupt, "what", "where", "hint"}.message()), "where: what (hint)");
+}
+
+TEST(Errors, HaveDistinctNamesAndAnExitStatusThatIsAFailure) {
+  std::set<std::string_view> names;
+  for (int code = 0; code <= static_cast<int>(ErrorCode::internal); ++code) {
+    names.insert(name(static_cast<ErrorCode>(code)));
+    const int status = exit_status(static_cast<ErrorCode>(code));
+    EXPECT_GT(status, 0);
+    EXPECT_LT(status, 256);
+  }
+  EXPECT_EQ(names.size(), static_cast<std::size_t>(ErrorCode::internal) + 1);
+}
+
+Result<int> half(int number) {
+  if (number % 2 != 0) return fail(ErrorCode::usage, "odd");
+  return number / 2;
+}
+Result<int> quarter(int number) {
+  TERN_TRY(const int once, half(number));
+  TERN_TRY_VOID(half(once));
+  return half(once);
+}
+
+TEST(Errors, ArePassedOnByTheMacros) {
+  EXPECT_EQ(quarter(8), 2);
+  EXPECT_EQ(quarter(6).error().what, "odd");
+  EXPECT_EQ(quarter(5).error().what, "odd");
+}
+
+TEST(Printable, ShowsNamesWithoutWhatATerminalWouldObey) {
+  EXPECT_EQ(printable("blk.0.ffn_up.weight"), "\"blk.0.ffn_up.weight\"");
+  EXPECT_EQ(printable(std::string_view("a\0\x1b[31m\n\x7f\xc3\xa9", 10)),
+            "\"a\\x00\\x1b[31m\\x0a\\x7f\\xc3\"");
+  EXPECT_EQ(printable("abcdef", 3), "\"abc...\"");
+  EXPECT_EQ(printable("abc", 3), "\"abc\"");
+  EXPECT_EQ(printable(""), "\"\"");
+}
+
+}  // namespace
+}  // namespace tern
