@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <type_traits>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#elif defined(__aarch64__)
+#include "quant/fast_decoders.h"
+#include "quant/formats.h"
+
+#if defined(__aarch64__)
 #include <arm_neon.h>
 #endif
 
@@ -33,74 +34,19 @@ void dot_rows(const quant::Matrix& weight, std::size_t first_row, std::size_t ro
 
 #if defined(__x86_64__)
 
-namespace avx2 {  // sixteen lanes as two registers
-#define TERN_TARGET __attribute__((target("avx2,fma,f16c")))
-#define TERN_LANES TERN_TARGET __attribute__((always_inline)) inline
-constexpr Isa kIsa = Isa::avx2;
-constexpr std::size_t kTileRows = 2, kTileTokens = 3;
-
-struct Lanes {
-  __m256 low, high;
-};
-TERN_LANES Lanes load(const float* p) {
-  return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)};
-}
-TERN_LANES Lanes load_first(const float* p, std::size_t n) {
-  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-  const __m256i count = _mm256_set1_epi32(static_cast<int>(n));
-  const __m256i low = _mm256_cmpgt_epi32(count, lane);
-  const __m256i high = _mm256_cmpgt_epi32(count, _mm256_add_epi32(lane, _mm256_set1_epi32(8)));
-  return {_mm256_maskload_ps(p, low), _mm256_maskload_ps(p + 8, high)};
-}
-TERN_LANES void store(float* p, Lanes v) {
-  _mm256_storeu_ps(p, v.low);
-  _mm256_storeu_ps(p + 8, v.high);
-}
-TERN_LANES Lanes fma(Lanes a, Lanes b, Lanes c) {
-  return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
-}
-TERN_LANES float sum8(__m256 v) {
-  const __m128 v4 = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-  const __m128 v2 = _mm_add_ps(v4, _mm_movehl_ps(v4, v4));
-  return _mm_cvtss_f32(_mm_add_ss(v2, _mm_movehdup_ps(v2)));
-}
-TERN_LANES float sum(Lanes v) {
-  return sum8(_mm256_add_ps(v.low, v.high));
-}
-#include "kernels/dot_lanes.inc.h"
-#undef TERN_LANES
+namespace avx2 {
+using namespace quant::avx2;
+#define TERN_TARGET TERN_AVX2
+constexpr std::size_t kTileRows = 2, kTileTokens = 3;  // 12 of 16 registers
+#include "kernels/dot_fused.inc.h"
 #undef TERN_TARGET
 }  // namespace avx2
 
 namespace avx512 {
-#define TERN_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")))
-#define TERN_LANES TERN_TARGET __attribute__((always_inline)) inline
-constexpr Isa kIsa = Isa::avx512;
-constexpr std::size_t kTileRows = 4, kTileTokens = 4;
-
-using Lanes = __m512;
-TERN_LANES Lanes load(const float* p) {
-  return _mm512_loadu_ps(p);
-}
-TERN_LANES Lanes load_first(const float* p, std::size_t n) {
-  return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p);
-}
-TERN_LANES void store(float* p, Lanes v) {
-  _mm512_storeu_ps(p, v);
-}
-TERN_LANES Lanes fma(Lanes a, Lanes b, Lanes c) {
-  return _mm512_fmadd_ps(a, b, c);
-}
-TERN_LANES float sum(Lanes v) {  // the tree of avx2
-  // The zero-masked form: g++ 12 warns about its own header in the others.
-  const __m256 v8 = _mm256_add_ps(_mm512_maskz_extractf32x8_ps(0xff, v, 0),
-                                  _mm512_maskz_extractf32x8_ps(0xff, v, 1));
-  const __m128 v4 = _mm_add_ps(_mm256_castps256_ps128(v8), _mm256_extractf128_ps(v8, 1));
-  const __m128 v2 = _mm_add_ps(v4, _mm_movehl_ps(v4, v4));
-  return _mm_cvtss_f32(_mm_add_ss(v2, _mm_movehdup_ps(v2)));
-}
-#include "kernels/dot_lanes.inc.h"
-#undef TERN_LANES
+using namespace quant::avx512;
+#define TERN_TARGET TERN_AVX512
+constexpr std::size_t kTileRows = 4, kTileTokens = 4;  // 16 of 32 registers
+#include "kernels/dot_fused.inc.h"
 #undef TERN_TARGET
 }  // namespace avx512
 
@@ -108,7 +54,6 @@ TERN_LANES float sum(Lanes v) {  // the tree of avx2
 
 namespace neon {  // sixteen lanes as four registers
 #define TERN_TARGET
-constexpr Isa kIsa = Isa::neon;
 constexpr std::size_t kTileRows = 2, kTileTokens = 2;
 
 struct Lanes {
@@ -137,27 +82,32 @@ inline float sum(Lanes v) {  // the tree of avx2
 }
 #include "kernels/dot_lanes.inc.h"
 #undef TERN_TARGET
+
+void dot_rows(const quant::Matrix& weight, std::size_t first_row, std::size_t rows, const float* x,
+              std::size_t tokens, std::size_t x_stride, float* y, std::size_t y_stride) {
+  dot_tokens(weight, quant::row_decoder(weight, Isa::neon), first_row, rows, x, tokens, x_stride, y,
+             y_stride);
+}
 }  // namespace neon
 
 #endif
 
 }  // namespace
 
-DotRows* dot_rows(Isa isa) {
-  switch (isa) {
+DotRows* dot_rows(const quant::Matrix& weight, Isa isa) {
 #if defined(__x86_64__)
-    case Isa::avx2:
-      return avx2::dot_rows;
-    case Isa::avx512:
-    case Isa::amx:
-      return avx512::dot_rows;
-#elif defined(__aarch64__)
-    case Isa::neon:
-      return neon::dot_rows;
+  return visit_format(weight, [isa]<class Format>(std::type_identity<Format>) -> DotRows* {
+    if (isa == Isa::avx2) return avx2::dot_rows<Format>;
+    if (isa == Isa::avx512 || isa == Isa::amx) return avx512::dot_rows<Format>;
+    return scalar::dot_rows;
+  });
+#else
+#if defined(__aarch64__)
+  if (isa == Isa::neon) return neon::dot_rows;
 #endif
-    default:
-      return scalar::dot_rows;
-  }
+  static_cast<void>(weight);
+  return scalar::dot_rows;
+#endif
 }
 
 }  // namespace tern::kernels

@@ -1,4 +1,4 @@
-// Rows of a stored matrix times tokens: one function for each instruction set.
+// A few rows of a stored matrix times tokens: one function for each format and instruction set.
 #pragma once
 #include <cstddef>
 
@@ -8,8 +8,8 @@
 namespace tern::kernels {
 
 /// y[t * y_stride + r] = sum over c of W[first_row + r, c] x[t * x_stride + c], for r < rows and
-/// t < tokens. `rows` is at most kDotRows and `tokens` at most kDotTokens; see linear.h for the
-/// order of summation.
+/// t < tokens. `rows` is 1 to kDotRows and `tokens` 1 to kDotTokens; see linear.h for the order of
+/// summation.
 using DotRows = void(const quant::Matrix& weight, std::size_t first_row, std::size_t rows,
                      const float* x, std::size_t tokens, std::size_t x_stride, float* y,
                      std::size_t y_stride);
@@ -18,6 +18,7 @@ inline constexpr std::size_t kDotRows = 4;     ///< decoded together, into 8 KiB
 inline constexpr std::size_t kDotTokens = 64;  ///< whose sums stay in 16 KiB
 inline constexpr std::size_t kDotCols = 512;   ///< decoded at a time; a multiple of every block
 
-DotRows* dot_rows(Isa isa);
+/// The function for the format of `weight`.
+DotRows* dot_rows(const quant::Matrix& weight, Isa isa);
 
 }  // namespace tern::kernels

@@ -11,7 +11,7 @@ namespace {
 /// the L2 cache while the weights stream past it.
 void apply_rows(const quant::Matrix& weight, std::size_t begin, std::size_t end, const float* x,
                 std::size_t tokens, std::size_t x_stride, float* y, std::size_t y_stride) {
-  DotRows* const dot = dot_rows(active_isa());
+  DotRows* const dot = dot_rows(weight, active_isa());
   for (std::size_t t = 0; t < tokens; t += kDotTokens)
     for (std::size_t r = begin; r < end; r += kDotRows)
       dot(weight, r, std::min(kDotRows, end - r), x + t * x_stride,

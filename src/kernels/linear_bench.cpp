@@ -16,8 +16,7 @@ void linear(benchmark::State& state, const quant::Format& format, Isa isa, std::
   // Copies that do not fit the caches together, so that weights come from memory as in a model.
   quant::SampleMaker maker(1, /*tame=*/true);
   std::vector<quant::SampleMatrix> weights;
-  for (std::uint64_t bytes = 0; bytes < (128u << 20) && weights.size() < 32;
-       bytes += weights.back().matrix.bytes())
+  for (std::uint64_t bytes = 0; bytes < (48u << 20); bytes += weights.back().matrix.bytes())
     weights.push_back(maker.make(format, kRows, kCols));
   const auto x = maker.floats(tokens * kCols);
   std::vector<float> y(tokens * kRows);
@@ -35,7 +34,7 @@ void linear(benchmark::State& state, const quant::Format& format, Isa isa, std::
   const auto runs = static_cast<std::int64_t>(state.iterations());
   state.SetBytesProcessed(runs * static_cast<std::int64_t>(weights[0].matrix.bytes()));
   state.counters["GFLOP/s"] = benchmark::Counter(
-      2.0 * static_cast<double>(kRows * kCols * tokens * state.iterations()) * 1e-9,
+      2.0 * static_cast<double>(kRows * kCols * tokens) * static_cast<double>(runs) * 1e-9,
       benchmark::Counter::kIsRate);
 }
 
@@ -46,7 +45,7 @@ const int registered = [] {
         (format.group != 64 || format.scale_type != DType::bf16))
       continue;
     for (const Isa isa : {Isa::scalar, Isa::neon, Isa::avx2, Isa::avx512, Isa::amx})
-      for (const std::size_t tokens : {1, 32})
+      for (const std::size_t tokens : {1uz, 32uz})
         if (supported(isa))
           benchmark::RegisterBenchmark(
               ("Linear/" + format.label() + "/" + std::string(name(isa)) + "/" +

@@ -82,14 +82,14 @@ TEST(Linear, AgreesWithDoublePrecisionForEveryFormatAndInstructionSet) {
   ThreadPool pool(2);
   for (const Format& format : all_formats())
     for (const std::size_t cols : widths(format))
-      for (const std::size_t rows : {1, 5, 11}) {
+      for (const std::size_t rows : {1uz, 5uz, 11uz}) {
         const auto sample = maker.make(format, rows, cols);
         const auto x = maker.floats(33 * cols);
         const auto exact = reference(sample.matrix, x, 33);
         for (const Isa isa : isas()) {
           const UseIsa use(isa);
           const double bound = isa == Isa::scalar ? 1e-7 : 1e-6;
-          for (const std::size_t tokens : {1, 2, 3, 4, 7, 8, 33}) {
+          for (const std::size_t tokens : {1uz, 2uz, 3uz, 4uz, 7uz, 8uz, 33uz}) {
             const auto y = multiply(sample.matrix, x, tokens, pool);
             for (std::size_t i = 0; i < y.size(); ++i)
               ASSERT_NEAR(static_cast<double>(y[i]), exact[i].value, bound * exact[i].magnitude)
@@ -113,8 +113,8 @@ TEST(Linear, AnElementDoesNotDependOnTheTokensRowsAndThreadsBesideIt) {
       const std::string label = format.label() + " " + std::string(name(isa));
       const auto whole = multiply(sample.matrix, x, kTokens, one);
       EXPECT_TRUE(same_bits(multiply(sample.matrix, x, kTokens, three), whole)) << label;
-      for (const std::size_t t : {std::size_t{0}, std::size_t{1}, std::size_t{66}}) {
-        for (const std::size_t count : {1, 2, 3, 4}) {
+      for (const std::size_t t : {0uz, 1uz, 66uz}) {
+        for (const std::size_t count : {1uz, 2uz, 3uz, 4uz}) {
           const auto some =
               multiply(sample.matrix, std::span(x).subspan(t * cols, count * cols), count, three);
           EXPECT_TRUE(same_bits(some, std::span(whole).subspan(t * kRows, count * kRows)))

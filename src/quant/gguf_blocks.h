@@ -272,13 +272,16 @@ struct Q6K : BlockOf<DType::q6_k, 256, 210> {
 
 /// d f16, scales_h u16, scales_l[4], qs[128]: y = d (sc - 32) T[q]; within 32 as in IQ4_NL
 struct Iq4Xs : BlockOf<DType::iq4_xs, 256, 136> {
+  /// Scale j: four low bits in scales_l, two high bits in scales_h.
+  TERN_INLINE static int scale(const std::byte* b, std::size_t j) {
+    const int low = nibble(byte_at(b, 4 + j / 2), static_cast<int>(j % 2));
+    const int high = (u16_at(b + 2) >> (2 * j)) & 3;
+    return (low | (high << 4)) - 32;
+  }
   TERN_INLINE static void decode(const std::byte* b, float* y) {
     const float d = f16_at(b);
-    const std::uint32_t scales_h = u16_at(b + 2);
     for (std::size_t j = 0; j < 8; ++j) {
-      const int low = nibble(byte_at(b, 4 + j / 2), static_cast<int>(j % 2));
-      const int high = static_cast<int>((scales_h >> (2 * j)) & 3);
-      const float dl = d * static_cast<float>((low | (high << 4)) - 32);
+      const float dl = d * static_cast<float>(scale(b, j));
       for (std::size_t l = 0; l < 16; ++l) {
         const std::uint8_t q = byte_at(b, 8 + 16 * j + l);
         y[32 * j + l] = dl * static_cast<float>(kIq4[nibble(q, 0)]);

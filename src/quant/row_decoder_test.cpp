@@ -63,7 +63,7 @@ Golden load(const json::object& row, const std::vector<char>& file) {
                 .expected = std::vector<float>(number("rows") * number("cols")),
                 .matrix = {}};
   std::size_t at = number("offset");
-  for (int i = 0; i < 3; ++i) {
+  for (std::size_t i = 0; i < 3; ++i) {
     golden.planes[i].resize(row.at("plane_bytes").as_array()[i].to_number<std::size_t>());
     std::memcpy(golden.planes[i].data(), file.data() + at, golden.planes[i].size());
     at += golden.planes[i].size();
@@ -113,7 +113,7 @@ TEST(RowDecoder, DecodesEveryFormatAsItsReferenceDoes) {
 TEST(RowDecoder, EveryInstructionSetGivesTheSameFloats) {
   SampleMaker maker(1, /*tame=*/false);
   for (const Format& format : all_formats())
-    for (const std::size_t units : {1, 2, 3, 5, 8}) {
+    for (const std::size_t units : {1uz, 2uz, 3uz, 5uz, 8uz}) {
       const auto sample = maker.make(format, 3, units * format.unit());
       const auto expected = decode(sample.matrix, Isa::scalar);
       for (const Isa isa : kIsas)
@@ -166,7 +166,7 @@ class GuardedBytes {
 TEST(RowDecoder, NeverReadsPastThePlanes) {
   SampleMaker maker(3, /*tame=*/false);
   for (const Format& format : all_formats())
-    for (const std::size_t units : {1, 2, 3, 4, 5}) {
+    for (const std::size_t units : {1uz, 2uz, 3uz, 4uz, 5uz}) {
       const auto sample = maker.make(format, 2, units * format.unit());
       const auto expected = decode(sample.matrix, Isa::scalar);
       const GuardedBytes codes(sample.codes), scales(sample.scales), biases(sample.biases);

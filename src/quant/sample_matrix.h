@@ -1,5 +1,6 @@
 // Random matrices in every storage format, for tests and benchmarks.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <random>
 #include <string>
@@ -112,7 +113,11 @@ class SampleMaker {
  private:
   std::vector<std::byte> bytes(std::size_t count) {
     std::vector<std::byte> data(count);
-    for (auto& b : data) b = static_cast<std::byte>(random_() >> 56);
+    std::uint64_t word = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      if (i % 8 == 0) word = random_();
+      data[i] = static_cast<std::byte>(word >> (8 * (i % 8)));
+    }
     return data;
   }
 
