@@ -1,6 +1,7 @@
 #include "model/config.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "model/config_limits.h"
 
@@ -99,6 +100,8 @@ Result<void> check_moe(const MoeConfig& c, std::string_view where) {
                           {"topk_group", c.topk_group, 1, c.n_group}};
   TERN_TRY_VOID(check_limits(limits, where));
   TERN_TRY_VOID(check_divides("n_routed_experts", c.experts, "n_group", c.n_group, where));
+  if (!std::isfinite(c.routed_scaling_factor))
+    return fail(ErrorCode::mismatch, "routed_scaling_factor is not finite", std::string(where));
   const std::size_t open = c.experts / c.n_group * c.topk_group;
   if (c.top_k > open)
     return fail(ErrorCode::mismatch,

@@ -141,6 +141,7 @@ Result<void> Model::State::run(std::span<const TokenId> tokens, LogitsMode mode,
   rms_norm(weights.norm_f, h.subspan(first * hidden), x, wanted);
   kernels::apply(weights.lm_head, x.data(), wanted.tokens, hidden, logits.data(), config.vocab_size,
                  chunk.pool);
+  if (!kernels::ops().finite(logits.data(), logits.size())) return not_finite("a logit");
   return {};
 }
 

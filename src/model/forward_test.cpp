@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "model/golden_case.h"
 
 namespace tern::model {
@@ -61,6 +63,126 @@ INSTANTIATE_TEST_SUITE_P(Cases, GoldenModel,
                          testing::Combine(testing::ValuesIn(kGoldenCases),
                                           testing::Values(Isa::scalar, Isa::avx2, Isa::avx512)),
                          case_name);
+
+TEST(Forward, GivesTheSameBitsOnAnyNumberOfThreads) {
+  for (const char* name : {"all-kinds", "latent", "eight-groups"}) {
+    Loaded loaded = load(name);
+    ThreadPool one(1), three(3), eight(8);
+    const auto expected = *all_logits(loaded.model, loaded.golden.tokens, 0, one);
+    for (ThreadPool* pool : {&three, &eight})
+      for (const std::size_t cut : {0, 1, 33})
+        EXPECT_TRUE(*all_logits(loaded.model, loaded.golden.tokens, cut, *pool) == expected);
+  }
+}
+
+TEST(Forward, CutsLongInputsWithoutChangingThem) {
+  Loaded loaded = load("mamba-only");
+  ThreadPool pool(2);
+  std::vector<TokenId> tokens;
+  while (tokens.size() < 1200)
+    tokens.insert(tokens.end(), loaded.golden.tokens.begin(), loaded.golden.tokens.end());
+  EXPECT_TRUE(*all_logits(loaded.model, tokens, 0, pool) ==
+              *all_logits(loaded.model, tokens, 100, pool));
+}
+
+TEST(Forward, GivesTheLogitsThatAreAskedFor) {
+  Loaded loaded = load("all-kinds");
+  ThreadPool pool(1);
+  const auto all = *all_logits(loaded.model, loaded.golden.tokens, 0, pool);
+  const std::size_t vocab = loaded.model.config().vocab_size, n = loaded.golden.tokens.size();
+  std::vector<float> last(vocab);
+  for (const std::size_t first : {std::size_t{0}, n / 2, n - 1}) {
+    auto sequence = *loaded.model.new_sequence(state::KvType::f32, n);
+    const std::span tokens(loaded.golden.tokens);
+    if (first > 0) {
+      ASSERT_TRUE(loaded.model.forward(tokens.first(first), sequence, LogitsMode::none, {}, pool));
+    }
+    ASSERT_TRUE(
+        loaded.model.forward(tokens.subspan(first), sequence, LogitsMode::last, last, pool));
+    EXPECT_TRUE(
+        std::equal(last.begin(), last.end(), all.end() - static_cast<std::ptrdiff_t>(vocab)));
+    EXPECT_EQ(sequence.position(), n);
+  }
+}
+
+TEST(Forward, StaysCloseWithSixteenBitKeysAndValues) {
+  Loaded loaded = load("attention-only");
+  ThreadPool pool(1);
+  for (const auto& [type, bound] :
+       {std::pair(state::KvType::f16, 1e-3), std::pair(state::KvType::bf16, 1e-2)}) {
+    const auto logits = *all_logits(loaded.model, loaded.golden.tokens, 0, pool, type);
+    EXPECT_LE(relative_error(logits, loaded.golden.logits), bound);
+    EXPECT_TRUE(*all_logits(loaded.model, loaded.golden.tokens, 9, pool, type) == logits);
+  }
+}
+
+TEST(Forward, GoesOnFromForksAndSnapshotsAsIfNothingElseHadHappened) {
+  Loaded loaded = load("all-kinds");
+  ThreadPool pool(2);
+  Model& model = loaded.model;
+  const std::span<const TokenId> tokens(loaded.golden.tokens);
+  const std::size_t vocab = model.config().vocab_size;
+  auto sequence = *model.new_sequence(state::KvType::f16, 300);
+  ASSERT_TRUE(model.forward(tokens.first(70), sequence, LogitsMode::none, {}, pool));
+  auto fork = *sequence.fork();
+  const auto snapshot = *sequence.snapshot();
+  std::vector<float> expected(vocab), found(vocab);
+  ASSERT_TRUE(model.forward(tokens.subspan(70, 30), sequence, LogitsMode::last, expected, pool));
+
+  ASSERT_TRUE(model.forward(tokens.subspan(5, 40), fork, LogitsMode::none, {}, pool));
+  ASSERT_TRUE(fork.restore(snapshot));
+  ASSERT_TRUE(model.forward(tokens.subspan(70, 30), fork, LogitsMode::last, found, pool));
+  EXPECT_EQ(found, expected);
+
+  sequence.reset();
+  ASSERT_TRUE(model.forward(tokens.first(100), sequence, LogitsMode::last, found, pool));
+  EXPECT_EQ(found, expected);
+}
+
+TEST(Forward, RefusesBadInputAndLeavesTheSequenceAsItWas) {
+  Loaded loaded = load("all-kinds"), other = load("mamba-only");
+  ThreadPool pool(1);
+  const std::size_t vocab = loaded.model.config().vocab_size;
+  auto sequence = *loaded.model.new_sequence(state::KvType::f32, 10);
+  const std::vector<TokenId> good = {1, 2, 3};
+  std::vector<float> logits(vocab), before(vocab), after(vocab);
+  ASSERT_TRUE(loaded.model.forward(good, sequence, LogitsMode::none, {}, pool));
+
+  for (const TokenId bad : {static_cast<TokenId>(vocab), TokenId{0xffffffff}}) {
+    const auto refused = loaded.model.forward(std::vector<TokenId>{1, bad}, sequence,
+                                              LogitsMode::last, logits, pool);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, ErrorCode::mismatch);
+    EXPECT_NE(refused.error().what.find(std::to_string(bad)), std::string::npos);
+  }
+  const auto full =
+      loaded.model.forward(std::vector<TokenId>(8, 1), sequence, LogitsMode::last, logits, pool);
+  ASSERT_FALSE(full);
+  EXPECT_EQ(full.error().code, ErrorCode::too_large);
+  const auto foreign = other.model.forward(good, sequence, LogitsMode::none, {}, pool);
+  ASSERT_FALSE(foreign);
+  EXPECT_EQ(foreign.error().code, ErrorCode::mismatch);
+
+  EXPECT_EQ(sequence.position(), 3u);
+  auto fresh = *loaded.model.new_sequence(state::KvType::f32, 10);
+  ASSERT_TRUE(loaded.model.forward(good, fresh, LogitsMode::none, {}, pool));
+  ASSERT_TRUE(loaded.model.forward(good, sequence, LogitsMode::last, after, pool));
+  ASSERT_TRUE(loaded.model.forward(good, fresh, LogitsMode::last, before, pool));
+  EXPECT_EQ(after, before);
+}
+
+TEST(Model, SaysWhatAConversationNeeds) {
+  const Loaded loaded = load("all-kinds");
+  const Config& c = loaded.model.config();
+  const auto needs = loaded.model.memory(1000, state::KvType::f16);
+  ASSERT_TRUE(needs);
+  EXPECT_EQ(needs->kv, 1000u * 2 * 2 * c.attention.kv_dim());
+  EXPECT_EQ(needs->state,
+            2 * 4 * (3 * c.mamba.conv_dim() + c.mamba.d_inner() * c.mamba.state_size));
+  EXPECT_EQ(needs->weights, loaded.model.weight_bytes());
+  EXPECT_GT(needs->scratch, 0u);
+  EXPECT_FALSE(loaded.model.memory(std::size_t(-1), state::KvType::f32));
+}
 
 }  // namespace
 }  // namespace tern::model

@@ -236,7 +236,8 @@ class Loader {
     if (!matrix) {
       const std::string shape = weight == nullptr ? "" : " " + to_string(weight->shape);
       misfits_.add(printable(plain) + ": expected " + to_string(expected) + ", file holds" + shape +
-                       ": " + matrix.error().what,
+                       ": " + matrix.error().what +
+                       (matrix.error().hint.empty() ? "" : " (" + matrix.error().hint + ")"),
                    matrix.error().code);
       return std::nullopt;
     }
@@ -270,28 +271,28 @@ class Loader {
 
   /// Where all experts stand in one tensor, if they do.
   std::optional<Stack> find_stack(const Line& line) const {
-    std::vector<Stack> candidates;
-    const std::string base = file_name(line);
-    if (gguf_) {
-      candidates = {{base, base + ".weight"}};
-    } else {
-      const std::size_t star = base.find(".experts.*.");
-      const std::string mixer = base.substr(0, star);
-      const std::string projection = base.substr(star + 11);
-      const std::string mlx = mixer + ".switch_mlp." + (projection == "up_proj" ? "fc1" : "fc2");
-      const std::string fused = mixer + ".experts." + projection;
-      candidates = {{mlx, mlx + ".weight"}, {fused, fused}, {fused, fused + ".weight"}};
-    }
-    for (const Stack& stack : candidates)
+    for (const Stack& stack : stacks(line))
       if (tensors_.find(stack.plain) != nullptr) return stack;
     return std::nullopt;
+  }
+
+  std::vector<Stack> stacks(const Line& line) const {
+    const std::string base = file_name(line);
+    if (gguf_) return {{base, base + ".weight"}};
+    const std::size_t star = base.find(".experts.*.");
+    const std::string mixer = base.substr(0, star);
+    const std::string projection = base.substr(star + 11);
+    const std::string mlx = mixer + ".switch_mlp." + (projection == "up_proj" ? "fc1" : "fc2");
+    const std::string fused = mixer + ".experts." + projection;
+    return {{mlx, mlx + ".weight"}, {fused, fused}, {fused, fused + ".weight"}};
   }
 
   void load_experts(const Line& line) {
     auto& to = *std::get<std::vector<quant::Matrix>*>(line.to);
     const std::size_t experts = line.shape[0], rows = line.shape[1];
     const auto stack = find_stack(line);
-    if (!stack) return gguf_ ? missing(line, ".weight") : load_loose_experts(line);
+    if (!stack && !gguf_) return load_loose_experts(line);
+    if (!stack) return missing(line, ".weight");
     const auto matrix = fitting(line, stack->path, stack->plain, line.shape);
     if (!matrix) return;
     for (std::size_t e = 0; e < experts; ++e) to.push_back(matrix->slice(e * rows, rows));
@@ -301,18 +302,20 @@ class Loader {
   void load_loose_experts(const Line& line) {
     auto& to = *std::get<std::vector<quant::Matrix>*>(line.to);
     const std::string base = file_name(line);
-    const std::size_t star = base.find('*');
     const auto named = [&](const std::string& number) {
-      return base.substr(0, star) + number + base.substr(star + 1);
+      std::string path = base;
+      return path.replace(path.find('*'), 1, number);
     };
     const Shape one(line.shape.begin() + 1, line.shape.end());
     std::uint64_t bytes = 0;
     std::string types;
+    std::vector<std::string> absent;
     for (std::size_t e = 0; e < line.shape[0]; ++e) {
       const std::string path = named(std::to_string(e));
       if (tensors_.find(path + ".weight") == nullptr) {
-        misfits_.add("no tensor " + printable(path + ".weight") + " (part of " +
-                     printable(line.gguf + ".weight") + " in GGUF), expected " + to_string(one));
+        absent.push_back("no tensor " + printable(path + ".weight") + " (part of " +
+                         printable(line.gguf + ".weight") + " in GGUF), expected " +
+                         to_string(one));
         continue;
       }
       const auto matrix = fitting(line, path, path + ".weight", one);
@@ -322,6 +325,10 @@ class Loader {
       if (const std::string type = type_name(*matrix); types.find(type) == types.npos)
         types += (types.empty() ? "" : ", ") + type;
     }
+    if (absent.size() == line.shape[0])  // then most likely they were to be stacked
+      return misfits_.add("no tensor " + printable(stacks(line)[0].plain) + " or " +
+                          both_names(line, ".weight") + ", expected " + to_string(line.shape));
+    for (std::string& text : absent) misfits_.add(std::move(text));
     note(line, named("0-" + std::to_string(line.shape[0] - 1)) + ".weight", types,
          product(line.shape), bytes);
   }
