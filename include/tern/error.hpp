@@ -4,6 +4,7 @@
 #include <expected>
 #include <string>
 #include <string_view>
+#include <tern/export.hpp>
 
 namespace tern {
 
@@ -24,15 +25,15 @@ enum class ErrorCode : std::uint8_t {
 };
 
 /// Name of a code as it is spelled above, for example "not_found".
-std::string_view name(ErrorCode code);
+TERN_EXPORT std::string_view name(ErrorCode code);
 
 /// Exit status of a program that ends with this error (sysexits.h where it has a word for it).
-int exit_status(ErrorCode code);
+TERN_EXPORT int exit_status(ErrorCode code);
 
 /// What went wrong. `what` names the thing and both values ("expected 1856x2688, file holds
 /// 1856x2560"); `where` is a file and offset, a tensor name, an option or a JSON pointer, never a
 /// memory address; `hint` is the likely cause, or empty.
-struct Error {
+struct TERN_EXPORT Error {
   ErrorCode code = ErrorCode::internal;
   std::string what;
   std::string where = {};

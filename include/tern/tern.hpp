@@ -23,6 +23,7 @@
 #include <string>
 #include <string_view>
 #include <tern/error.hpp>
+#include <tern/export.hpp>
 #include <vector>
 
 namespace tern {
@@ -34,10 +35,12 @@ enum class KvType : std::uint8_t { f32, f16, bf16 };
 
 struct LoadOptions {
   std::size_t threads = 0;  ///< 0: every CPU that the process may use
-  std::size_t context = 0;  ///< most tokens a conversation may hold; 0: the model's own limit
+  /// Most tokens that a conversation may hold; 0: the model's own limit, or what memory allows.
+  std::size_t context = 0;
   KvType kv_type = KvType::f16;
   std::size_t prefill_chunk = 512;  ///< tokens that are processed together; also the cancel grain
-  /// Called while the model is opened and between prefill chunks: what, done, total.
+  /// Called while the model is opened and between prefill chunks, on the thread that waits for it:
+  /// what, done, total.
   std::function<void(std::string_view what, std::size_t done, std::size_t total)> progress = {};
 };
 
@@ -55,8 +58,10 @@ struct ChatTemplateOptions {
   std::string variables_json = {};  ///< JSON object of further template variables; "" for none
 };
 
-/// How the next token is chosen. A value that is not set takes the family's default for the mode:
-/// with thinking temperature 0.6, top_p 0.95; without, temperature 0.2, top_k 1.
+/// How the next token is chosen: penalties, logit_bias, then temperature, top_k, top_p, min_p, as
+/// in transformers. A value that is not set takes the family's default for the mode: with thinking
+/// temperature 0.6, top_p 0.95 (or what generation_config.json says); without, temperature 0.2,
+/// top_k 1, where the latter only holds if temperature, top_p and min_p are not set either.
 struct SamplingOptions {
   std::optional<float> temperature = {};     ///< 0: greedy
   std::optional<std::size_t> top_k = {};     ///< 0: off
@@ -64,22 +69,27 @@ struct SamplingOptions {
   std::optional<float> min_p = {};           ///< [0, 1); 0: off
   float repetition_penalty = 1.0f;           ///< > 0; 1: off (as in transformers)
   std::size_t repetition_window = 64;        ///< last tokens that the penalties look at; 0: all
-  float presence_penalty = 0.0f;             ///< [-2, 2]
-  float frequency_penalty = 0.0f;            ///< [-2, 2]
+  float presence_penalty = 0.0f;             ///< [-2, 2]; of generated tokens, as in OpenAI's API
+  float frequency_penalty = 0.0f;            ///< [-2, 2]; the same
   std::map<TokenId, float> logit_bias = {};  ///< added to logits; -100 and below bans
-  std::uint64_t seed = std::numeric_limits<std::uint64_t>::max();  ///< the largest value: random
+  /// The same seed gives the same tokens, whatever the machine's threads; the largest value:
+  /// random.
+  std::uint64_t seed = std::numeric_limits<std::uint64_t>::max();
 };
 
 struct GenerateOptions {
   SamplingOptions sampling = {};
   std::optional<std::size_t> max_tokens = {};  ///< default 20480 thinking, 1024 not
-  std::vector<std::string> stop = {};          ///< texts that end the answer and are not part of it
-  bool ignore_eos = false;                     ///< go on after 2 and 11 (benchmarks)
+  /// Texts that end the answer and are not part of it. They are looked for in the content, not in
+  /// the reasoning.
+  std::vector<std::string> stop = {};
+  bool ignore_eos = false;  ///< go on after 2 and 11 (benchmarks)
   /// Thinking tokens after which a newline or sentence end is waited for, at most `grace` more, and
-  /// then </think> is forced. Default 16384 and 1024; only while thinking.
+  /// then </think> is forced. Default 16384 and 1024; only while thinking. Budget 0: no thought.
   std::optional<std::size_t> reasoning_budget = {};
   std::optional<std::size_t> reasoning_grace = {};
-  /// Whether the prompt left the model thinking. Not set: found from the prompt's last think tag.
+  /// Whether the prompt left the model thinking. Not set: found from the prompt's last think tag; a
+  /// prompt without one is continued to the letter, else white space around the answer is dropped.
   std::optional<bool> thinking = {};
 };
 
@@ -97,7 +107,7 @@ enum class FinishReason : std::uint8_t {
   length,     ///< max_tokens, or the context is full
   cancelled,  ///< the callback or a Cancel said so
 };
-std::string_view name(FinishReason reason);
+TERN_EXPORT std::string_view name(FinishReason reason);
 
 /// What came out, and what it cost.
 struct Generation {
@@ -126,24 +136,28 @@ class Cancel {
 
 class Model;
 
-/// One conversation: the tokens so far and the state that they left. A prompt that continues what
-/// the session already holds is not read again. Belongs to one thread at a time; its Model must
-/// outlive it.
-class Session {
+/// One conversation: the tokens so far and the state that they left. What the session already holds
+/// of a prompt is not read again; when a prompt leaves what is held, reading goes on from the last
+/// turn before. Belongs to one thread at a time; keeps its model loaded.
+class TERN_EXPORT Session {
  public:
   Session(Session&&) noexcept;
   Session& operator=(Session&&) noexcept;
   ~Session();
 
-  /// Reads `prompt` (ids), then generates. Afterwards the session holds prompt and answer.
+  /// Reads `prompt` (ids, the whole conversation), then generates. Afterwards the session holds
+  /// prompt and answer; the last token of the answer is read with the next prompt.
   /// @error too_large  the prompt leaves no room in the context; the session is unchanged.
   /// @error mismatch   an id outside the vocabulary; the session is unchanged.
   /// @error usage      an option outside its range.
-  /// @error numeric    logits that are not finite: a broken model file.
+  /// @error numeric    activations or logits that are not finite: a broken model file.
+  /// @error no_memory  the session holds what was read so far, or nothing.
   Result<Generation> generate(std::span<const TokenId> prompt, const GenerateOptions& options = {},
                               const OnPiece& on_piece = {}, const Cancel* cancel = nullptr);
 
   /// Logits [tokens, vocabulary] of every position of `tokens`, appended to the session.
+  /// @error too_large, mismatch, numeric, no_memory  as generate
+  /// @error cancelled  the session holds whole chunks of `tokens`
   Result<std::vector<float>> logits(std::span<const TokenId> tokens,
                                     const Cancel* cancel = nullptr);
 
@@ -176,8 +190,8 @@ struct ModelInfo {
 };
 
 /// A loaded model. Weights stay in their mapped files. Safe to share between threads; generations
-/// take turns.
-class Model {
+/// take turns, token by token.
+class TERN_EXPORT Model {
  public:
   /// @param model  a directory, a .gguf file, or "demo", the model inside the library
   /// @error not_found, corrupt, unsupported, mismatch (all misfits at once), too_large, io

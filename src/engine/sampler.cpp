@@ -17,23 +17,6 @@ std::unexpected<Error> out_of_range(std::string_view option, auto value, std::st
               std::string(option));
 }
 
-Result<void> check(const Sampling& sampling) {
-  const auto finite = [](float value) { return std::isfinite(value); };
-  if (!finite(sampling.temperature) || sampling.temperature < 0.0f)
-    return out_of_range("temperature", sampling.temperature, "at least 0");
-  if (!(sampling.top_p > 0.0f && sampling.top_p <= 1.0f))
-    return out_of_range("top_p", sampling.top_p, "above 0 and at most 1");
-  if (!(sampling.min_p >= 0.0f && sampling.min_p < 1.0f))
-    return out_of_range("min_p", sampling.min_p, "at least 0 and below 1");
-  if (!finite(sampling.repetition_penalty) || sampling.repetition_penalty <= 0.0f)
-    return out_of_range("repetition_penalty", sampling.repetition_penalty, "above 0");
-  if (!(std::abs(sampling.presence_penalty) <= 2.0f))
-    return out_of_range("presence_penalty", sampling.presence_penalty, "from -2 to 2");
-  if (!(std::abs(sampling.frequency_penalty) <= 2.0f))
-    return out_of_range("frequency_penalty", sampling.frequency_penalty, "from -2 to 2");
-  return {};
-}
-
 Result<void> check(const std::map<TokenId, float>& bias, std::size_t vocabulary) {
   for (const auto& [id, value] : bias) {
     if (id >= vocabulary)
@@ -52,6 +35,23 @@ float clamped(double score) {
 }
 
 }  // namespace
+
+Result<void> check(const Sampling& sampling) {
+  const auto finite = [](float value) { return std::isfinite(value); };
+  if (!finite(sampling.temperature) || sampling.temperature < 0.0f)
+    return out_of_range("temperature", sampling.temperature, "at least 0");
+  if (!(sampling.top_p > 0.0f && sampling.top_p <= 1.0f))
+    return out_of_range("top_p", sampling.top_p, "above 0 and at most 1");
+  if (!(sampling.min_p >= 0.0f && sampling.min_p < 1.0f))
+    return out_of_range("min_p", sampling.min_p, "at least 0 and below 1");
+  if (!finite(sampling.repetition_penalty) || sampling.repetition_penalty <= 0.0f)
+    return out_of_range("repetition_penalty", sampling.repetition_penalty, "above 0");
+  if (!(std::abs(sampling.presence_penalty) <= 2.0f))
+    return out_of_range("presence_penalty", sampling.presence_penalty, "from -2 to 2");
+  if (!(std::abs(sampling.frequency_penalty) <= 2.0f))
+    return out_of_range("frequency_penalty", sampling.frequency_penalty, "from -2 to 2");
+  return {};
+}
 
 Result<Sampling> resolve(const SamplingOptions& options, const Sampling& defaults,
                          std::size_t vocabulary) {

@@ -25,10 +25,12 @@ struct Sampling {
   float frequency_penalty = 0.0f;
 };
 
+/// @error usage  a value outside its range: option, value and range
+Result<void> check(const Sampling& sampling);
+
 /// Fills what `options` leave open from `defaults`. A default top_k holds only together with the
 /// other defaults: who asks for a temperature, top_p or min_p does not get a top_k unasked.
-/// @error usage  a value outside its range: option, value and range; a bias for an id that is not
-///               in the vocabulary.
+/// @error usage  as check; a bias for an id that is not in the vocabulary
 Result<Sampling> resolve(const SamplingOptions& options, const Sampling& defaults,
                          std::size_t vocabulary);
 

@@ -1,0 +1,49 @@
+// What a conversation has read: the tokens, the state that they left, and points to go back to.
+#pragma once
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/error.h"
+#include "engine/engine.h"
+#include "state/sequence.h"
+
+namespace tern::engine {
+
+/// The recurrent state of Mamba-2 layers cannot be taken back token by token. So the state at a few
+/// positions is kept: a prompt that leaves the held tokens goes on from the last one before.
+class Context {
+ public:
+  /// The state is allocated by the first prompt. The engine must outlive it.
+  explicit Context(Engine& engine) : engine_(&engine) {}
+
+  /// Tokens whose effect the state holds.
+  std::size_t position() const { return tokens_.size(); }
+
+  /// Keeps as much of the held start of `prompt` as there is a way back to, at most all but its
+  /// last token (whose logits are wanted), and forgets the rest.
+  /// @return tokens kept
+  /// @error too_large, no_memory  the state cannot be allocated
+  Result<std::size_t> keep_start_of(std::span<const TokenId> prompt);
+
+  /// Appends `tokens`; arguments and errors as model::Model::forward. After `numeric` the context
+  /// is empty.
+  Result<void> read(std::span<const TokenId> tokens, model::LogitsMode mode,
+                    std::span<float> logits);
+
+  /// Makes the present position a point to go back to. Few are kept: the oldest goes. Without
+  /// memory for it, the point is not kept.
+  void mark();
+
+  void reset();
+
+ private:
+  Result<void> allocate();
+
+  Engine* engine_;
+  std::optional<state::Sequence> sequence_;
+  std::vector<TokenId> tokens_;
+  std::vector<state::Snapshot> marks_;  // by rising position
+};
+
+}  // namespace tern::engine

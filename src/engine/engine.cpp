@@ -1,0 +1,132 @@
+#include "engine/engine.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <new>
+
+#include "demo/embedded_model.h"
+
+namespace tern::engine {
+namespace {
+
+using formats::Checkpoint;
+
+constexpr std::size_t kMostThreads = 1024;
+constexpr std::size_t kMostPrefillChunk = 65536;
+// GGUF files of the family claim four times this; the model card says 256k.
+constexpr std::size_t kFamilyContext = 262144;
+constexpr std::size_t kLeastContext = 4096;
+
+Result<void> check(const LoadOptions& options) {
+  if (options.threads > kMostThreads)
+    return fail(ErrorCode::usage,
+                fmt::format("threads is {}, must be at most {}", options.threads, kMostThreads),
+                "threads");
+  if (options.prefill_chunk == 0 || options.prefill_chunk > kMostPrefillChunk)
+    return fail(ErrorCode::usage,
+                fmt::format("prefill_chunk is {}, must be from 1 to {}", options.prefill_chunk,
+                            kMostPrefillChunk),
+                "prefill_chunk");
+  return {};
+}
+
+state::KvType kv_type(KvType type) {
+  switch (type) {
+    case KvType::f32:
+      return state::KvType::f32;
+    case KvType::bf16:
+      return state::KvType::bf16;
+    case KvType::f16:
+      break;
+  }
+  return state::KvType::f16;
+}
+
+}  // namespace
+
+Result<Checkpoint> open_checkpoint(std::string_view model) {
+  if (model != "demo") return Checkpoint::open(std::filesystem::path(model));
+  std::vector<formats::MemoryFile> files;
+  for (const demo::EmbeddedFile& file : demo::embedded_model())
+    files.push_back({file.name, file.bytes});
+  return Checkpoint::from_memory("demo", std::move(files));
+}
+
+Result<std::unique_ptr<Engine>> Engine::load(std::string_view model, const LoadOptions& options) {
+  if (options.progress) options.progress("opening", 0, 2);
+  TERN_TRY(Checkpoint checkpoint, open_checkpoint(model));
+  return load(std::move(checkpoint), options);
+}
+
+Result<std::unique_ptr<Engine>> Engine::load(Checkpoint checkpoint, const LoadOptions& options) {
+  TERN_TRY_VOID(check(options));
+  if (options.progress) options.progress("opening", 1, 2);
+  TERN_TRY(model::Model model, model::Model::load(checkpoint));
+  TERN_TRY(Vocabulary vocabulary, Vocabulary::load(checkpoint, model.config()));
+  TERN_TRY(Chat chat, Chat::load(checkpoint, vocabulary.tokenizer));
+  TERN_TRY(const Defaults defaults, Defaults::load(checkpoint));
+  std::unique_ptr<Engine> engine(new Engine(std::move(checkpoint), std::move(model),
+                                            std::move(vocabulary), std::move(chat), defaults,
+                                            options));
+  TERN_TRY(engine->context_, engine->find_context());
+  engine->report("opening", 2, 2);
+  return engine;
+}
+
+Engine::Engine(Checkpoint checkpoint, model::Model model, Vocabulary vocabulary, Chat chat,
+               Defaults defaults, const LoadOptions& options)
+    : checkpoint_(std::move(checkpoint)),
+      model_(std::move(model)),
+      vocabulary_(std::move(vocabulary)),
+      chat_(std::move(chat)),
+      defaults_(defaults),
+      options_(options),
+      pool_(options.threads) {}
+
+Result<std::size_t> Engine::find_context() const {
+  if (options_.context != 0) {
+    TERN_TRY_VOID(model_.new_sequence(kv_type(options_.kv_type), options_.context));
+    return options_.context;
+  }
+  const std::size_t claimed = model_.config().max_position_embeddings;
+  std::size_t context = claimed == 0 ? kFamilyContext : std::min(claimed, kFamilyContext);
+  while (true) {
+    const auto sequence = model_.new_sequence(kv_type(options_.kv_type), context);
+    if (sequence) return context;
+    if (sequence.error().code != ErrorCode::too_large || context / 2 < kLeastContext)
+      return std::unexpected(sequence.error());
+    context /= 2;
+  }
+}
+
+ModelInfo Engine::info() const {
+  const state::SequenceShape& shape = model_.sequence_shape();
+  return {.name = checkpoint_.display_name(),
+          .architecture = model_.config().architecture,
+          .container = std::string(formats::name(checkpoint_.container())),
+          .layers = model_.config().layers.size(),
+          .vocabulary = vocabulary_.size,
+          .context = context_,
+          .parameters = model_.parameters(),
+          .weight_bytes = model_.weight_bytes(),
+          .kv_bytes_per_token = shape.kv_bytes_per_token(kv_type(options_.kv_type)),
+          .state_bytes = shape.state_bytes(),
+          .resident_weight_bytes = checkpoint_.resident_bytes()};
+}
+
+Result<state::Sequence> Engine::new_sequence() const {
+  return model_.new_sequence(kv_type(options_.kv_type), context_);
+}
+
+Result<void> Engine::forward(std::span<const TokenId> tokens, state::Sequence& sequence,
+                             model::LogitsMode mode, std::span<float> logits) {
+  const std::scoped_lock turn(step_);
+  return model_.forward(tokens, sequence, mode, logits, pool_);
+}
+
+void Engine::report(std::string_view what, std::size_t done, std::size_t total) const {
+  if (options_.progress) options_.progress(what, done, total);
+}
+
+}  // namespace tern::engine

@@ -1,0 +1,72 @@
+// A loaded model, ready to generate: what the program, the server and the Python module share.
+#pragma once
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string_view>
+#include <tern/tern.hpp>
+
+#include "base/error.h"
+#include "base/thread_pool.h"
+#include "engine/chat.h"
+#include "engine/defaults.h"
+#include "engine/vocabulary.h"
+#include "formats/checkpoint.h"
+#include "model/forward.h"
+#include "state/sequence.h"
+
+namespace tern::engine {
+
+/// Opens a path, or "demo" for the model inside the library; errors as Checkpoint::open.
+Result<formats::Checkpoint> open_checkpoint(std::string_view model);
+
+/// Everything but the conversations. Safe to share between threads: steps of the model from
+/// several of them take turns.
+class Engine {
+ public:
+  /// @param model  as open_checkpoint has it
+  /// @error usage  an option outside its range. Else what Checkpoint, Model and Vocabulary say.
+  static Result<std::unique_ptr<Engine>> load(std::string_view model, const LoadOptions& options);
+  /// The same for files that are open already.
+  static Result<std::unique_ptr<Engine>> load(formats::Checkpoint checkpoint,
+                                              const LoadOptions& options);
+
+  const formats::Checkpoint& checkpoint() const { return checkpoint_; }
+  const model::Model& model() const { return model_; }
+  const Vocabulary& vocabulary() const { return vocabulary_; }
+  const Chat& chat() const { return chat_; }
+  const Defaults& defaults() const { return defaults_; }
+  ModelInfo info() const;
+
+  /// Most tokens that a conversation may hold.
+  std::size_t context() const { return context_; }
+  std::size_t prefill_chunk() const { return options_.prefill_chunk; }
+
+  /// Errors as Sequence::create.
+  Result<state::Sequence> new_sequence() const;
+
+  /// One step: see model::Model::forward.
+  Result<void> forward(std::span<const TokenId> tokens, state::Sequence& sequence,
+                       model::LogitsMode mode, std::span<float> logits);
+
+  void report(std::string_view what, std::size_t done, std::size_t total) const;
+
+ private:
+  Engine(formats::Checkpoint checkpoint, model::Model model, Vocabulary vocabulary, Chat chat,
+         Defaults defaults, const LoadOptions& options);
+
+  /// The context that was asked for; else the model's own, halved until it fits the machine.
+  Result<std::size_t> find_context() const;
+
+  formats::Checkpoint checkpoint_;  // before model_, which points into it
+  model::Model model_;
+  Vocabulary vocabulary_;
+  Chat chat_;
+  Defaults defaults_;
+  LoadOptions options_;
+  std::size_t context_ = 0;
+  std::mutex step_;  // one forward at a time
+  ThreadPool pool_;
+};
+
+}  // namespace tern::engine
