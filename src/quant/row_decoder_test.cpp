@@ -2,12 +2,14 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <map>
 
 #include "base/json.h"
 #include "quant/matrix.h"
@@ -65,7 +67,8 @@ Golden load(const json::object& row, const std::vector<char>& file) {
   std::size_t at = number("offset");
   for (std::size_t i = 0; i < 3; ++i) {
     golden.planes[i].resize(row.at("plane_bytes").as_array()[i].to_number<std::size_t>());
-    std::memcpy(golden.planes[i].data(), file.data() + at, golden.planes[i].size());
+    std::ranges::copy(std::as_bytes(std::span(file)).subspan(at, golden.planes[i].size()),
+                      golden.planes[i].begin());
     at += golden.planes[i].size();
   }
   std::memcpy(golden.expected.data(), file.data() + at, golden.expected.size() * sizeof(float));
