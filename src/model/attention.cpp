@@ -25,18 +25,25 @@ Pieces cut(const AttentionConfig& c, std::size_t tokens, std::size_t threads) {
   return {heads, std::clamp<std::size_t>(kQueryRows / heads, 1, tokens)};
 }
 
-std::size_t piece_scratch(const AttentionConfig& c, const Pieces& pieces) {
-  return Scratch::padded(kernels::attend_scratch(pieces.heads * pieces.tokens, c.head_dim));
+std::size_t piece_scratch(const AttentionConfig& c) {
+  const std::size_t rows = std::max(kQueryRows, c.num_heads / c.num_kv_heads);
+  return Scratch::padded(kernels::attend_scratch(rows, c.head_dim));
 }
 
-/// All pieces of all KV heads, on all threads. Each thread has its own scratch and takes every
-/// n-th piece, so that late positions, which see more, are spread.
+/// Threads worth waking: each should have some 32000 operations of 16 lanes to do.
+std::size_t workers(const AttentionConfig& c, const Chunk& chunk) {
+  const std::size_t work = chunk.tokens * c.q_dim() * (chunk.position + chunk.tokens) / 8;
+  return std::min(chunk.pool.size(), 1 + work / 32000);
+}
+
+/// All pieces of all KV heads. Each thread has its own scratch and takes every n-th piece, so that
+/// late positions, which see more, are spread.
 void attend_all(const AttentionConfig& c, std::size_t layer, std::span<const float> q,
                 std::span<float> o, Chunk& chunk) {
-  const Pieces piece = cut(c, chunk.tokens, chunk.pool.size());
+  const std::size_t threads = workers(c, chunk), each = piece_scratch(c);
+  const Pieces piece = cut(c, chunk.tokens, threads);
   const std::size_t head_pieces = c.num_heads / piece.heads;
   const std::size_t token_pieces = (chunk.tokens + piece.tokens - 1) / piece.tokens;
-  const std::size_t each = piece_scratch(c, piece), threads = chunk.pool.size();
   const auto scratch = chunk.scratch.take(threads * each);
   chunk.pool.parallel_for(threads, 1, [&](std::size_t thread, std::size_t) {
     for (std::size_t i = thread; i < head_pieces * token_pieces; i += threads) {
@@ -59,7 +66,7 @@ void attend_all(const AttentionConfig& c, std::size_t layer, std::span<const flo
 
 std::size_t attention_scratch(const AttentionConfig& c, std::size_t tokens, std::size_t threads) {
   return 2 * Scratch::padded(tokens * c.q_dim()) + 2 * Scratch::padded(tokens * c.kv_dim()) +
-         threads * piece_scratch(c, cut(c, tokens, threads));
+         threads * piece_scratch(c);
 }
 
 void attention(const AttentionConfig& c, const AttentionWeights& w, std::size_t layer,

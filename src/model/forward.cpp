@@ -63,7 +63,7 @@ std::unexpected<Error> not_finite(std::string what) {
 bool add(std::span<float> h, std::span<const float> y, Chunk& chunk) {
   const std::size_t width = h.size() / chunk.tokens;
   std::atomic<bool> finite = true;
-  for_tokens(chunk, [&](std::size_t t) {
+  for_tokens(chunk, width, [&](std::size_t t) {
     if (!kernels::ops().add(h.data() + t * width, y.data() + t * width, width)) finite = false;
   });
   return finite;
@@ -94,7 +94,7 @@ void Model::State::embed(std::span<const TokenId> tokens, std::span<float> h) co
 void Model::State::rms_norm(const Buffer<float>& weight, std::span<const float> x,
                             std::span<float> y, Chunk& chunk) const {
   const std::size_t hidden = config.hidden_size;
-  for_tokens(chunk, [&](std::size_t t) {
+  for_tokens(chunk, 2 * hidden, [&](std::size_t t) {
     kernels::ops().rms_norm(x.data() + t * hidden, weight.data(), y.data() + t * hidden, hidden,
                             config.norm_eps);
   });

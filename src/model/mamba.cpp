@@ -18,7 +18,7 @@ namespace {
 void convolve(const MambaConfig& c, const MambaWeights& w, std::span<const float> kept,
               const float* xBC, std::size_t stride, std::span<float> u, Chunk& chunk) {
   const std::size_t before = c.conv_kernel - 1, channels = c.conv_dim();
-  for_tokens(chunk, [&](std::size_t t) {
+  for_tokens(chunk, 8 * channels, [&](std::size_t t) {
     const float* taps[kMaxConvKernel];
     for (std::size_t j = 0; j < c.conv_kernel; ++j)
       taps[j] = t + j < before ? kept.data() + (t + j) * channels : xBC + (t + j - before) * stride;
@@ -62,7 +62,7 @@ void mamba(const MambaConfig& c, float norm_eps, const MambaWeights& w, std::siz
   convolve(c, w, kept, xBC, width, u, chunk);
   if (c.conv_kernel > 1) keep_last(kept, xBC, width, tokens, c.conv_dim());
 
-  for_tokens(chunk, [&](std::size_t t) {
+  for_tokens(chunk, 100 * heads, [&](std::size_t t) {
     kernels::time_steps({dt + t * width, heads}, w.dt_bias.span(), w.A.span(), c.dt_min, c.dt_max,
                         delta.subspan(t * heads, heads), decay.subspan(t * heads, heads));
   });
@@ -71,27 +71,26 @@ void mamba(const MambaConfig& c, float norm_eps, const MambaWeights& w, std::siz
   const float* const X = u.data();
   const float* const B = X + c.d_inner();
   const float* const C = B + c.n_groups * c.state_size;
-  chunk.pool.parallel_for(heads, 1, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t h = begin; h < end; ++h) {
-      const std::size_t group = h / (heads / c.n_groups);
-      kernels::ops().ssm_scan({.state = S.data() + h * c.head_dim * c.state_size,
-                               .x = X + h * c.head_dim,
-                               .b = B + group * c.state_size,
-                               .c = C + group * c.state_size,
-                               .u_stride = c.conv_dim(),
-                               .delta = delta.data() + h,
-                               .decay = decay.data() + h,
-                               .dt_stride = heads,
-                               .y = Y.data() + h * c.head_dim,
-                               .y_stride = c.d_inner(),
-                               .d = w.D[h],
-                               .tokens = tokens,
-                               .head_dim = c.head_dim,
-                               .state_size = c.state_size});
-    }
+  const std::size_t work = tokens * c.head_dim * c.state_size / 4;
+  parallel(chunk, heads, work, [&](std::size_t h) {
+    const std::size_t group = h / (heads / c.n_groups);
+    kernels::ops().ssm_scan({.state = S.data() + h * c.head_dim * c.state_size,
+                             .x = X + h * c.head_dim,
+                             .b = B + group * c.state_size,
+                             .c = C + group * c.state_size,
+                             .u_stride = c.conv_dim(),
+                             .delta = delta.data() + h,
+                             .decay = decay.data() + h,
+                             .dt_stride = heads,
+                             .y = Y.data() + h * c.head_dim,
+                             .y_stride = c.d_inner(),
+                             .d = w.D[h],
+                             .tokens = tokens,
+                             .head_dim = c.head_dim,
+                             .state_size = c.state_size});
   });
 
-  for_tokens(chunk, [&](std::size_t t) {
+  for_tokens(chunk, 8 * c.d_inner(), [&](std::size_t t) {
     float* const row = Y.data() + t * c.d_inner();
     kernels::ops().gated_rms_norm(row, z + t * width, w.norm.data(), row, c.d_inner(), c.n_groups,
                                   norm_eps);

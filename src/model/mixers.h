@@ -1,6 +1,7 @@
 // The four kinds of layer: y = mixer(x) for a chunk of tokens of one sequence.
 #pragma once
 #include <cstddef>
+#include <functional>
 #include <span>
 
 #include "base/thread_pool.h"
@@ -38,7 +39,12 @@ std::size_t mlp_scratch(std::size_t intermediate, std::size_t tokens);
 /// y = W x (+ b) for every token.
 void linear(const Linear& w, std::span<const float> x, std::span<float> y, Chunk& chunk);
 
-/// Calls body(token) for every token, on all threads.
-void for_tokens(Chunk& chunk, const std::function<void(std::size_t)>& body);
+/// Calls body(i) for i < count, on all threads. Items are handed out in pieces of at least some
+/// 32000 operations, `work` each, so that small loops stay on the calling thread.
+void parallel(Chunk& chunk, std::size_t count, std::size_t work,
+              const std::function<void(std::size_t)>& body);
+
+/// The same for every token; `work` is that of one.
+void for_tokens(Chunk& chunk, std::size_t work, const std::function<void(std::size_t)>& body);
 
 }  // namespace tern::model

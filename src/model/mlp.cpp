@@ -13,7 +13,7 @@ void mlp(const MlpWeights& w, std::span<const float> x, std::span<float> y, Chun
   const std::size_t intermediate = w.up_proj.matrix.outputs();
   const auto h = chunk.scratch.take(chunk.tokens * intermediate);
   linear(w.up_proj, x, h, chunk);
-  for_tokens(chunk, [&](std::size_t t) {
+  for_tokens(chunk, intermediate, [&](std::size_t t) {
     kernels::ops().relu2(h.data() + t * intermediate, intermediate);
   });
   linear(w.down_proj, h, y, chunk);

@@ -19,6 +19,7 @@ struct Plan {
   std::span<float> weights;          // [tokens, top_k]
   std::span<std::uint32_t> starts;   // [experts + 1]: first row of each expert
   std::span<std::uint32_t> rows;     // [tokens, top_k]: where the choice stands
+  std::span<std::uint32_t> active;   // experts that have rows
 };
 
 std::span<std::uint32_t> take_ids(Scratch& scratch, std::size_t n) {
@@ -27,14 +28,17 @@ std::span<std::uint32_t> take_ids(Scratch& scratch, std::size_t n) {
 
 Plan choose(const MoeConfig& c, const MoeWeights& w, std::span<const float> x, Chunk& chunk) {
   const std::size_t choices = chunk.tokens * c.top_k;
-  Plan plan{take_ids(chunk.scratch, choices), chunk.scratch.take(choices),
-            take_ids(chunk.scratch, c.experts + 1), take_ids(chunk.scratch, choices)};
+  Plan plan{take_ids(chunk.scratch, choices),
+            chunk.scratch.take(choices),
+            take_ids(chunk.scratch, c.experts + 1),
+            take_ids(chunk.scratch, choices),
+            {}};
   const auto logits = chunk.scratch.take(chunk.tokens * c.experts);
   const auto work = chunk.scratch.take(chunk.tokens * (2 * c.experts + c.n_group));
   const kernels::Routing routing{c.top_k, c.n_group, c.topk_group, c.norm_topk_prob,
                                  c.routed_scaling_factor};
   linear(w.gate, x, logits, chunk);
-  for_tokens(chunk, [&](std::size_t t) {
+  for_tokens(chunk, 30 * c.experts, [&](std::size_t t) {
     const std::size_t each = 2 * c.experts + c.n_group;
     kernels::route(logits.subspan(t * c.experts, c.experts), w.e_score_correction_bias.span(),
                    routing, plan.experts.subspan(t * c.top_k, c.top_k),
@@ -47,6 +51,10 @@ Plan choose(const MoeConfig& c, const MoeWeights& w, std::span<const float> x, C
   const auto next = take_ids(chunk.scratch, c.experts);
   std::ranges::copy(plan.starts.first(c.experts), next.begin());
   for (std::size_t i = 0; i < choices; ++i) plan.rows[i] = next[plan.experts[i]]++;
+  std::size_t active = 0;
+  for (std::uint32_t e = 0; e < c.experts; ++e)
+    if (plan.starts[e + 1] > plan.starts[e]) next[active++] = e;
+  plan.active = next.first(active);
   return plan;
 }
 
@@ -58,18 +66,16 @@ void apply_experts(const std::vector<quant::Matrix>& experts, const Plan& plan,
   const std::size_t inputs = experts[0].cols, outputs = experts[0].rows;
   constexpr std::size_t kPiece = 128;  // outputs
   const std::size_t pieces = (outputs + kPiece - 1) / kPiece;
-  chunk.pool.parallel_for(experts.size() * pieces, pieces, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t i = begin; i < end; ++i) {
-      const std::size_t e = i / pieces, first = i % pieces * kPiece;
-      const std::size_t row = plan.starts[e], rows = plan.starts[e + 1] - row;
-      if (rows == 0) continue;
-      const std::size_t n = std::min(kPiece, outputs - first);
-      float* const out = y.data() + row * outputs + first;
-      kernels::apply_serial(experts[e].slice(first, n), x.data() + row * inputs, rows, inputs, out,
-                            outputs);
-      if (finish != nullptr)
-        for (std::size_t r = 0; r < rows; ++r) finish(out + r * outputs, n);
-    }
+  const std::size_t average = plan.rows.size() / plan.active.size();
+  parallel(chunk, plan.active.size() * pieces, average * kPiece * inputs, [&](std::size_t i) {
+    const std::size_t e = plan.active[i / pieces], first = i % pieces * kPiece;
+    const std::size_t row = plan.starts[e], rows = plan.starts[e + 1] - row;
+    const std::size_t n = std::min(kPiece, outputs - first);
+    float* const out = y.data() + row * outputs + first;
+    kernels::apply_serial(experts[e].slice(first, n), x.data() + row * inputs, rows, inputs, out,
+                          outputs);
+    if (finish == nullptr) return;
+    for (std::size_t r = 0; r < rows; ++r) finish(out + r * outputs, n);
   });
 }
 
@@ -101,7 +107,7 @@ void moe(const MoeConfig& c, const MoeWeights& w, std::span<const float> x, std:
   const auto sorted = chunk.scratch.take(choices * channels);
   const auto h = chunk.scratch.take(choices * c.intermediate);
   const auto out = chunk.scratch.take(choices * channels);
-  for_tokens(chunk, [&](std::size_t t) {
+  for_tokens(chunk, c.top_k * channels, [&](std::size_t t) {
     for (std::size_t k = 0; k < c.top_k; ++k)
       std::ranges::copy(in.subspan(t * channels, channels),
                         sorted.data() + plan.rows[t * c.top_k + k] * channels);
@@ -110,7 +116,7 @@ void moe(const MoeConfig& c, const MoeWeights& w, std::span<const float> x, std:
   apply_experts(w.down_proj, plan, h, out, chunk, nullptr);
 
   const auto sum = c.latent > 0 ? chunk.scratch.take(tokens * channels) : y;
-  for_tokens(chunk, [&](std::size_t t) {
+  for_tokens(chunk, c.top_k * channels, [&](std::size_t t) {
     const auto row = sum.subspan(t * channels, channels);
     std::ranges::fill(row, 0.0f);
     for (std::size_t k = 0; k < c.top_k; ++k)
@@ -121,7 +127,7 @@ void moe(const MoeConfig& c, const MoeWeights& w, std::span<const float> x, std:
   if (c.shared == 0) return;
   const auto shared = chunk.scratch.take(tokens * hidden);
   mlp(w.shared, x, shared, chunk);
-  for_tokens(chunk, [&](std::size_t t) {
+  for_tokens(chunk, hidden, [&](std::size_t t) {
     kernels::ops().add(y.data() + t * hidden, shared.data() + t * hidden, hidden);
   });
 }
