@@ -3,7 +3,7 @@
 // Plain loops, one for each type; they are compiled again for every instruction set, so they stay
 // free of calls and the compiler vectorises them. The order of operations is part of the meaning:
 // every product and sum below is rounded to float32 as written.
-// Source: docs/formats.md (the block layouts of ggml); oracle: the PyPI package gguf.
+// Source: the block layouts of ggml; oracle: the PyPI package gguf.
 #pragma once
 #include <bit>
 #include <cstddef>
