@@ -3,8 +3,9 @@
 #include <algorithm>
 #include <boost/json/basic_parser_impl.hpp>
 #include <optional>
+#include <span>
 #include <string>
-#include <unordered_set>
+#include <string_view>
 #include <vector>
 
 #include "base/printable.h"
@@ -29,11 +30,11 @@ class Handler {
   bool on_document_begin(json::error_code&) { return true; }
   bool on_document_end(json::error_code&) { return true; }
   bool on_object_begin(json::error_code&) {
-    if (reject_duplicates_) keys_.emplace_back();
+    if (reject_duplicates_) objects_.push_back(keys_.size());
     return true;
   }
   bool on_object_end(std::size_t n, json::error_code& ec) {
-    if (reject_duplicates_) keys_.pop_back();
+    if (reject_duplicates_ && !check_keys(ec)) return false;
     if (!count(ec)) return false;
     stack_.push_object(n);
     return true;
@@ -45,19 +46,14 @@ class Handler {
     return true;
   }
   bool on_key_part(json::string_view part, std::size_t, json::error_code&) {
-    if (reject_duplicates_) key_.append(part.data(), part.size());
+    if (reject_duplicates_) text_.append(part.data(), part.size());
     stack_.push_chars(part);
     return true;
   }
-  bool on_key(json::string_view part, std::size_t, json::error_code& ec) {
+  bool on_key(json::string_view part, std::size_t length, json::error_code&) {
     if (reject_duplicates_) {
-      key_.append(part.data(), part.size());
-      if (!keys_.back().insert(key_).second) {
-        duplicate = key_;
-        ec = json::error::extra_data;
-        return false;
-      }
-      key_.clear();
+      text_.append(part.data(), part.size());
+      keys_.push_back({text_.size() - length, length});
     }
     stack_.push_key(part);
     return true;
@@ -113,11 +109,37 @@ class Handler {
     return false;
   }
 
+  /// Compares the keys of the object that ends, by sorting: no choice of keys makes this slow, as
+  /// colliding ones would make a hash table. Then forgets them.
+  bool check_keys(json::error_code& ec) {
+    const std::span<Key> keys = std::span(keys_).subspan(objects_.back());
+    const auto view = [this](const Key& key) {
+      return std::string_view(text_).substr(key.offset, key.length);
+    };
+    const std::size_t begin = keys.empty() ? text_.size() : keys.front().offset;
+    std::ranges::sort(keys, {}, view);
+    const auto twice = std::ranges::adjacent_find(keys, {}, view);
+    if (twice != keys.end()) {
+      duplicate = view(*twice);
+      ec = json::error::extra_data;
+      return false;
+    }
+    text_.resize(begin);
+    keys_.resize(objects_.back());
+    objects_.pop_back();
+    return true;
+  }
+
+  struct Key {
+    std::size_t offset, length;  // in text_
+  };
+
   json::value_stack stack_;
   bool reject_duplicates_;
   std::size_t values_left_;
-  std::vector<std::unordered_set<std::string>> keys_;
-  std::string key_;
+  std::string text_;                  // keys of all objects that are open
+  std::vector<Key> keys_;             // the same, one by one
+  std::vector<std::size_t> objects_;  // where the keys of each begin in keys_
 };
 
 std::string place(std::string_view where, std::string_view text, std::size_t offset) {

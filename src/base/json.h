@@ -19,7 +19,9 @@ struct JsonLimits {
 /// Parses one JSON value that fills `text` (white space around it is fine).
 ///
 /// `where` names the text in errors (a path). Objects keep the order of their keys.
-/// @error corrupt    syntax error or duplicate key, with line and column; text that is not UTF-8.
+/// @error corrupt    syntax error or duplicate key, with line and column (for a key those of the
+/// end
+///                   of its object); text that is not UTF-8.
 /// @error too_large  over a limit.
 Result<json::value> parse_json(std::string_view text, std::string_view where,
                                const JsonLimits& limits = {});

@@ -232,8 +232,7 @@ TEST(HostileSafetensorsFile, IsRefusedWhenAnyNumberOfItsHeaderIsALie) {
                               "1e1",
                               "1e400",
                               "-0.0",
-                              "1"
-                              "00000000000000000000000000000000000000000000000000",
+                              "100000000000000000000000000000000000000000000000000",
                               "\"1\"",
                               "null",
                               "true",
