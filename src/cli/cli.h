@@ -3,7 +3,7 @@
 
 namespace tern::cli {
 
-/// Runs the command line; returns the exit status.
+/// Runs the command line; returns the exit status. Catches std::bad_alloc.
 int run(int argc, char** argv);
 
 }  // namespace tern::cli

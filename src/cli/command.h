@@ -1,0 +1,48 @@
+// What a command is: a line in the table of commands, its options, and what it does.
+#pragma once
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+#include "cli/context.h"
+#include "cli/options.h"
+
+namespace tern::cli {
+
+/// One use of a command: made, asked for its options, and, when they are parsed, run.
+class Command {
+ public:
+  virtual ~Command() = default;
+  virtual void declare(Options& options) = 0;
+  /// @return the exit status
+  virtual Result<int> run(Context& context) = 0;
+};
+
+struct CommandEntry {
+  std::string_view name;
+  std::string_view summary;
+  std::unique_ptr<Command> (*make)();
+};
+
+/// Every command, in the order of the help text.
+std::span<const CommandEntry> commands();
+/// Null when there is none of that name.
+const CommandEntry* find_command(std::string_view name);
+
+/// "tern: error: WHERE: WHAT", and a line with the hint if there is one.
+std::string error_text(const Error& error);
+
+std::unique_ptr<Command> make_generate();
+std::unique_ptr<Command> make_chat();
+std::unique_ptr<Command> make_info();
+std::unique_ptr<Command> make_tokenize();
+std::unique_ptr<Command> make_template();
+std::unique_ptr<Command> make_logits();
+std::unique_ptr<Command> make_bench();
+std::unique_ptr<Command> make_completion();
+std::unique_ptr<Command> make_version();
+std::unique_ptr<Command> make_help();
+
+}  // namespace tern::cli

@@ -1,0 +1,36 @@
+// Ctrl-C and its relatives.
+#pragma once
+#include <tern/tern.hpp>
+
+namespace tern::cli {
+
+/// SIGINT, SIGTERM and SIGHUP end the program with status 128 + signal, except
+///  - while a CancelOnInterrupt lives: the first one cancels, the next one ends;
+///  - else, while a NoteInterrupt lives: it is only noted (system calls return EINTR).
+/// SIGPIPE is ignored; writes report it.
+class Interrupts {
+ public:
+  /// @param styled  standard output may be in the middle of an escape sequence's effect
+  static void install(bool styled);
+  /// The last signal, or 0.
+  static int received();
+  static void forget();
+};
+
+class CancelOnInterrupt {
+ public:
+  explicit CancelOnInterrupt(Cancel& cancel);
+  ~CancelOnInterrupt();
+  CancelOnInterrupt(const CancelOnInterrupt&) = delete;
+  CancelOnInterrupt& operator=(const CancelOnInterrupt&) = delete;
+};
+
+class NoteInterrupt {
+ public:
+  NoteInterrupt();
+  ~NoteInterrupt();
+  NoteInterrupt(const NoteInterrupt&) = delete;
+  NoteInterrupt& operator=(const NoteInterrupt&) = delete;
+};
+
+}  // namespace tern::cli

@@ -1,0 +1,36 @@
+#include "cli/model_files.h"
+
+#include <filesystem>
+
+#include "base/mapped_file.h"
+#include "engine/engine.h"
+
+namespace tern::cli {
+
+Result<text::Tokenizer> open_tokenizer(const std::string& path) {
+  std::error_code ignored;
+  std::filesystem::path json = path;
+  if (path != "demo" && std::filesystem::is_directory(json, ignored)) json /= "tokenizer.json";
+  if (json.extension() == ".json" && std::filesystem::exists(json, ignored)) {
+    TERN_TRY(const auto file, MappedFile::open(json));
+    return text::Tokenizer::from_json(as_text(file.bytes()), json.string());
+  }
+  TERN_TRY(const auto checkpoint, engine::open_checkpoint(path));
+  TERN_TRY(const auto config, model::Config::from(checkpoint));
+  TERN_TRY(const auto vocabulary, engine::Vocabulary::load(checkpoint, config));
+  return vocabulary.tokenizer;
+}
+
+state::KvType state_type(KvType type) {
+  switch (type) {
+    case KvType::f32:
+      return state::KvType::f32;
+    case KvType::f16:
+      return state::KvType::f16;
+    case KvType::bf16:
+      return state::KvType::bf16;
+  }
+  return state::KvType::f16;
+}
+
+}  // namespace tern::cli

@@ -1,0 +1,19 @@
+// The files of a model, without loading it.
+#pragma once
+#include <string>
+#include <tern/tern.hpp>
+
+#include "base/error.h"
+#include "model/forward.h"
+#include "text/tokenizer.h"
+
+namespace tern::cli {
+
+/// The tokenizer of a model, of a tokenizer.json, or of a folder that holds one; weights are not
+/// needed.
+Result<text::Tokenizer> open_tokenizer(const std::string& path);
+
+/// The public name of a cache format as the model's own.
+state::KvType state_type(KvType type);
+
+}  // namespace tern::cli

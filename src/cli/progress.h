@@ -1,0 +1,38 @@
+// One line on the terminal that says how far a long task is.
+#pragma once
+#include <chrono>
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "cli/output.h"
+
+namespace tern::cli {
+
+/// "reading the prompt  [########--------]  50%  1024/2048", at most `width` - 1 columns.
+std::string progress_text(std::string_view what, std::size_t done, std::size_t total,
+                          std::size_t width);
+
+/// Draws over itself. Appears only for tasks that take a while, and leaves no trace.
+class ProgressLine {
+ public:
+  /// A line that is not `enabled` (no terminal) never draws.
+  ProgressLine(Output& out, bool enabled, std::size_t width)
+      : out_(&out), enabled_(enabled), width_(width) {}
+
+  void update(std::string_view what, std::size_t done, std::size_t total);
+  /// Removes the line; the next update starts a new task.
+  void clear();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  Output* out_;
+  bool enabled_;
+  std::size_t width_;
+  bool running_ = false, drawn_ = false;
+  std::string what_;
+  Clock::time_point started_, last_;
+};
+
+}  // namespace tern::cli
