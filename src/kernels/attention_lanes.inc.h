@@ -103,8 +103,10 @@ TERN_TARGET void attend(const KvHead& kv, const Queries& queries, std::span<floa
     const std::size_t held = std::min(kKvPageTokens, seen - first_token);
     to_floats(page + kv.value_offset, kv.type, held * d, values);
     to_floats(page + kv.key_offset, kv.type, held * d, staging);
-    for (std::size_t s = 0; s < held; ++s)
-      for (std::size_t i = 0; i < d; ++i) keys[i * kKvPageTokens + s] = staging[s * d + i];
+    for (std::size_t block = 0; block < d; block += 16)  // transposed, a cache line at a time
+      for (std::size_t s = 0; s < held; ++s)
+        for (std::size_t i = block; i < std::min(d, block + 16); ++i)
+          keys[i * kKvPageTokens + s] = staging[s * d + i];
     for (std::size_t row = 0; row < rows; ++row) {
       const std::size_t last = queries.first_position + row / queries.heads;
       if (last < first_token) continue;

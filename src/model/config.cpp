@@ -86,6 +86,9 @@ Result<void> check_attention(const AttentionConfig& c, std::string_view where) {
                           {"num_key_value_heads", c.num_kv_heads, 1, 4096},
                           {"head_dim", c.head_dim, 1, 4096}};
   TERN_TRY_VOID(check_limits(limits, where));
+  const Limit sums[] = {{"num_attention_heads * head_dim", c.q_dim(), 1, 1u << 20},
+                        {"num_key_value_heads * head_dim", c.kv_dim(), 1, 1u << 16}};
+  TERN_TRY_VOID(check_limits(sums, where));
   return check_divides("num_attention_heads", c.num_heads, "num_key_value_heads", c.num_kv_heads,
                        where);
 }
@@ -122,7 +125,14 @@ Result<void> check(const Config& config, std::string_view where) {
     return fail(ErrorCode::mismatch,
                 "norm_eps is " + std::to_string(config.norm_eps) + ", expected 0 < norm_eps < 1",
                 std::string(where));
-  if (config.count(LayerKind::mamba) > 0) TERN_TRY_VOID(check_mamba(config.mamba, where));
+  if (const std::size_t layers = config.count(LayerKind::mamba); layers > 0) {
+    TERN_TRY_VOID(check_mamba(config.mamba, where));
+    // No tensor of the file has this size, so nothing else keeps it in bounds.
+    const Limit state[] = {{"the size of all SSM states",
+                            layers * config.mamba.d_inner() * config.mamba.state_size, 1,
+                            std::uint64_t{1} << 31}};
+    TERN_TRY_VOID(check_limits(state, where));
+  }
   if (config.count(LayerKind::attention) > 0)
     TERN_TRY_VOID(check_attention(config.attention, where));
   if (config.count(LayerKind::moe) > 0) TERN_TRY_VOID(check_moe(config.moe, where));

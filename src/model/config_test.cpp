@@ -128,6 +128,22 @@ TEST(Config, HasNoSharedExpertWhenTheCountIsZero) {
   EXPECT_EQ(read(object)->moe.shared, 0u);
 }
 
+TEST(Config, RefusesAStateThatNoFileWouldPayFor) {
+  auto object = valid();
+  object["mamba_num_heads"] = 4096;
+  object["mamba_head_dim"] = 256;
+  object["ssm_state_size"] = 4096;
+  const auto states = read(object);
+  ASSERT_FALSE(states);
+  EXPECT_EQ(states.error().code, ErrorCode::too_large);
+  object = valid();
+  object["num_attention_heads"] = object["num_key_value_heads"] = 128;
+  object["head_dim"] = 4096;
+  const auto keys = read(object);
+  ASSERT_FALSE(keys);
+  EXPECT_EQ(keys.error().code, ErrorCode::too_large);
+}
+
 struct Mutation {
   const char* key;
   const char* value;  // JSON; "" removes the key
@@ -213,8 +229,6 @@ TEST(Config, RefusesWhatDoesNotFitAndNamesIt) {
     EXPECT_THAT(config.error().where, HasSubstr("config.json"));
   }
 }
-
-// -- GGUF ----------------------------------------------------------------------------------------
 
 formats::GgufArray array(std::vector<std::uint64_t> values) {
   return values;

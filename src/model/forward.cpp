@@ -15,8 +15,10 @@
 
 namespace tern::model {
 
-/// Tokens that go through the layers together; longer inputs are cut, which changes no result.
+/// Tokens that go through the layers together, and the activations that they may take (1 GiB);
+/// longer inputs are cut, which changes no result.
 constexpr std::size_t kChunkTokens = 512;
+constexpr std::size_t kScratchFloats = std::size_t{1} << 28;
 
 struct Model::State {
   Config config;
@@ -25,6 +27,7 @@ struct Model::State {
   Scratch scratch;
 
   std::size_t scratch_floats(std::size_t tokens, std::size_t threads) const;
+  std::size_t chunk_tokens(std::size_t threads) const;
   void embed(std::span<const TokenId> tokens, std::span<float> h) const;
   void mix(std::size_t layer, std::size_t nth, std::span<const float> x, std::span<float> y,
            Chunk& chunk) const;
@@ -83,6 +86,12 @@ std::size_t Model::State::scratch_floats(std::size_t tokens, std::size_t threads
   if (config.count(LayerKind::mlp) > 0)
     mixer = std::max(mixer, mlp_scratch(config.mlp.intermediate, tokens));
   return 3 * Scratch::padded(tokens * hidden) + mixer;
+}
+
+std::size_t Model::State::chunk_tokens(std::size_t threads) const {
+  std::size_t tokens = kChunkTokens;
+  while (tokens > 1 && scratch_floats(tokens, threads) > kScratchFloats) tokens /= 2;
+  return tokens;
 }
 
 void Model::State::embed(std::span<const TokenId> tokens, std::span<float> h) const {
@@ -183,8 +192,9 @@ Result<MemoryNeeds> Model::memory(std::size_t context, state::KvType type) const
     return fail(ErrorCode::too_large,
                 "a context of " + std::to_string(context) + " tokens needs more than 2^64 bytes");
   const std::size_t threads = ThreadPool::default_threads();
-  return MemoryNeeds{weight_bytes(), *kv, state_->shape.state_bytes(),
-                     state_->scratch_floats(kChunkTokens, threads) * sizeof(float)};
+  return MemoryNeeds{
+      weight_bytes(), *kv, state_->shape.state_bytes(),
+      state_->scratch_floats(state_->chunk_tokens(threads), threads) * sizeof(float)};
 }
 
 Result<state::Sequence> Model::new_sequence(state::KvType type, std::size_t capacity) const {
@@ -202,15 +212,15 @@ Result<void> Model::forward(std::span<const TokenId> tokens, state::Sequence& se
   if (sequence.shape() != state_->shape)
     return fail(ErrorCode::mismatch, "the sequence belongs to a model of another shape");
   TERN_TRY_VOID(sequence.reserve(tokens.size()));
-  const std::size_t most = std::min(tokens.size(), kChunkTokens);
+  const std::size_t most = std::min(tokens.size(), state_->chunk_tokens(pool.size()));
   try {
     state_->scratch.reserve(state_->scratch_floats(most, pool.size()));
   } catch (const std::bad_alloc&) {
     return fail(ErrorCode::no_memory,
                 "no memory for the activations of " + std::to_string(most) + " tokens");
   }
-  for (std::size_t begin = 0; begin < tokens.size(); begin += kChunkTokens) {
-    const std::size_t n = std::min(kChunkTokens, tokens.size() - begin);
+  for (std::size_t begin = 0; begin < tokens.size(); begin += most) {
+    const std::size_t n = std::min(most, tokens.size() - begin);
     const bool end = begin + n == tokens.size();
     Chunk chunk{n, sequence.position(), sequence, state_->scratch, pool};
     const LogitsMode wanted = mode == LogitsMode::last && !end ? LogitsMode::none : mode;

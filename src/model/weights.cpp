@@ -158,8 +158,6 @@ class Loader {
     return tensor;
   }
 
-  // -- vectors ---------------------------------------------------------------------------------
-
   bool vector_fits(const Line& line, const Tensor& tensor) const {
     if (tensor.elements() == 0) return false;
     if (line.role == Role::norm && gguf_ && tensor.shape.size() == 2)  // ssm_norm, by groups
@@ -202,8 +200,6 @@ class Loader {
       for (std::size_t c = 0; c < cols; ++c) to[c * rows + r] = from[r * cols + c];
     return to;
   }
-
-  // -- matrices --------------------------------------------------------------------------------
 
   /// The matrix at module `path`: plain, GGUF blocks, or MLX codes with their scales. `plain` is
   /// the tensor's name, which for HF-fused experts has no ".weight".
@@ -262,8 +258,6 @@ class Loader {
       note(line, plain, type_name(*matrix), product(line.shape), matrix->bytes());
     }
   }
-
-  // -- experts ---------------------------------------------------------------------------------
 
   struct Stack {
     std::string path, plain;
@@ -332,8 +326,6 @@ class Loader {
     note(line, named("0-" + std::to_string(line.shape[0] - 1)) + ".weight", types,
          product(line.shape), bytes);
   }
-
-  // -- listing ---------------------------------------------------------------------------------
 
   static std::uint64_t product(const Shape& shape) {
     std::uint64_t n = 1;

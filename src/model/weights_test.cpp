@@ -14,8 +14,6 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 
-// -- a safetensors checkpoint in pieces that can be broken --------------------------------------
-
 struct Stored {
   std::string name;
   DType type = DType::f32;
@@ -339,8 +337,6 @@ TEST(Weights, OverridesMayBeKeyedWithOrWithoutTheTower) {
   files.config = json::serialize(config);
   EXPECT_FALSE(failure(files, "mlx-affine"));
 }
-
-// -- GGUF ----------------------------------------------------------------------------------------
 
 /// gguf-q8_0 with its bytes changed by `change(bytes, tensors)`, loaded and run.
 std::optional<Error> gguf_failure(
