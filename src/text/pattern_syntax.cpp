@@ -128,7 +128,7 @@ Result<std::uint32_t> Parser::atom(std::size_t depth, bool fold) {
     if (eat("A")) return anchor('A');
     if (eat("z")) return anchor('z');
     TERN_TRY(auto members, class_escape());
-    if (members) return set_node(*std::move(members), fold);
+    if (members) return set_node(*std::move(members), false);  // as Oniguruma: only in brackets
     TERN_TRY(const char32_t code, character_escape());
     return set_node(CodeSet(code, code), fold);
   }
