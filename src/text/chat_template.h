@@ -1,5 +1,6 @@
 // Chat templates: a sandboxed interpreter of the Jinja that Hugging Face templates are written in.
 #pragma once
+#include <ctime>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -33,6 +34,8 @@ class ChatTemplate {
   /// @error usage      raise_exception(...) was called: its message; an undefined variable used
   ///                   where Jinja2 raises. @error too_large  a limit was hit, saying which.
   Result<std::string> render(const json::object& variables) const;
+  /// The same at a given time, which strftime_now(...) shows (local time zone).
+  Result<std::string> render(const json::object& variables, std::time_t now) const;
 
   struct Program;
 
