@@ -167,6 +167,22 @@ bool present(const json::object& object, std::string_view key) {
   return value != nullptr && !value->is_null();
 }
 
+/// `text` with every Infinity outside of strings replaced by a number of the same length, so that
+/// places in errors stay right.
+std::string spell_infinity(std::string_view text) {
+  constexpr std::string_view word = "Infinity", number = "1.0e+300";
+  static_assert(word.size() == number.size());
+  std::string out(text);
+  bool in_string = false;
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    if (out[i] == '"') in_string = !in_string;
+    if (in_string && out[i] == '\\') ++i;
+    if (!in_string && out[i] == 'I' && text.substr(i).starts_with(word))
+      out.replace(i, word.size(), number);
+  }
+  return out;
+}
+
 }  // namespace
 
 Result<json::value> parse_json(std::string_view text, std::string_view where,
@@ -176,6 +192,11 @@ Result<json::value> parse_json(std::string_view text, std::string_view where,
                 "JSON of " + std::to_string(text.size()) + " bytes, at most " +
                     std::to_string(limits.bytes) + " are read",
                 std::string(where));
+  if (limits.allow_infinity && text.find("Infinity") != std::string_view::npos) {
+    JsonLimits strict = limits;
+    strict.allow_infinity = false;
+    return parse_json(spell_infinity(text), where, strict);
+  }
   json::parse_options options;
   options.max_depth = limits.depth;
   json::basic_parser<Handler> parser(options, limits);

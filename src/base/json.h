@@ -14,6 +14,7 @@ struct JsonLimits {
   std::size_t bytes = 128u << 20;     ///< length of the text
   std::size_t values = 1u << 23;      ///< numbers, strings, arrays...: each takes 24 bytes or more
   bool reject_duplicate_keys = true;  ///< false: the last one wins, as in Python
+  bool allow_infinity = false;        ///< the word Infinity, as Python writes it, reads as 1e300
 };
 
 /// Parses one JSON value that fills `text` (white space around it is fine).

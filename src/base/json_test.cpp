@@ -128,5 +128,17 @@ TEST_F(JsonAccess, DefaultsStandInForWhatIsAbsentOrNullButNotForAWrongType) {
   EXPECT_EQ(get_bool_or(object_, "zero", true, "t").error().code, corrupt);
 }
 
+TEST(ParseJson, ReadsTheInfinityThatPythonWritesWhereThatIsAllowed) {
+  const std::string_view text = R"({"a \"Infinity": [0.0, Infinity, -Infinity], "s": "Infinity"})";
+  EXPECT_FALSE(parse_json(text, "t"));
+  const auto value = parse_json(text, "t", {.allow_infinity = true});
+  ASSERT_TRUE(value) << value.error().message();
+  const json::object& object = value->as_object();
+  EXPECT_EQ(object.at("a \"Infinity").as_array().at(1).as_double(), 1e300);
+  EXPECT_EQ(object.at("a \"Infinity").as_array().at(2).as_double(), -1e300);
+  EXPECT_EQ(object.at("s").as_string(), "Infinity");
+  EXPECT_FALSE(parse_json("[Infinit]", "t", {.allow_infinity = true}));
+}
+
 }  // namespace
 }  // namespace tern

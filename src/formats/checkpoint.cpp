@@ -52,7 +52,8 @@ Result<void> load_config(State& state, bool required) {
   if (!bytes)
     return fail(ErrorCode::not_found, "no config.json beside the weights", place,
                 "copy it from where the model came from");
-  TERN_TRY(json::value config, parse_json(as_text(*bytes), place, {.bytes = kMaxConfigBytes}));
+  TERN_TRY(json::value config,
+           parse_json(as_text(*bytes), place, {.bytes = kMaxConfigBytes, .allow_infinity = true}));
   if (!config.is_object())
     return fail(ErrorCode::corrupt, "the configuration is no JSON object", place);
   state.config = std::move(config.get_object());
