@@ -46,8 +46,8 @@ struct Misfits {
 /// What stands before the names of the table in a safetensors checkpoint: the one of the known
 /// prefixes that most tensors have.
 std::string find_prefix(const formats::TensorTable& tensors) {
-  constexpr std::array<std::string_view, 4> kKnown = {"language_model.backbone.", "backbone.",
-                                                      "language_model.model.", "model."};
+  constexpr std::array<std::string_view, 4> kKnown = {"backbone.", "language_model.backbone.",
+                                                      "model.", "language_model.model."};
   std::array<std::size_t, kKnown.size()> counts{};
   for (const Tensor& tensor : tensors.tensors())
     for (std::size_t i = 0; i < kKnown.size(); ++i)
