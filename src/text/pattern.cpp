@@ -104,18 +104,20 @@ class Alphabet {
     for (std::size_t set = 0; set < sets.size(); ++set)
       for_intervals(sets[set], [&](std::size_t i) { program.members.set(set, ids_[i]); });
 
-    std::map<std::vector<std::uint16_t>, std::uint32_t> known;
+    std::map<std::uint32_t, std::uint32_t> uniform;  // offsets of pages of one symbol
     std::size_t interval = 0;
     for (char32_t page = 0; page < kCodePoints; page += 256) {
-      std::vector<std::uint16_t> block(256);
-      for (char32_t code = page; code < page + 256; ++code) {
+      const auto fresh = static_cast<std::uint32_t>(program.symbols.size());
+      const auto advance = [&](char32_t code) {
         while (interval + 1 < starts_.size() && starts_[interval + 1] <= code) ++interval;
-        block[code - page] = static_cast<std::uint16_t>(ids_[interval]);
-      }
-      const auto [place, fresh] =
-          known.try_emplace(block, static_cast<std::uint32_t>(program.symbols.size()));
-      if (fresh) program.symbols.insert(program.symbols.end(), block.begin(), block.end());
-      program.pages.push_back(place->second);
+        return static_cast<std::uint16_t>(ids_[interval]);
+      };
+      const std::uint16_t first = advance(page);
+      const bool one = interval + 1 == starts_.size() || starts_[interval + 1] >= page + 256;
+      program.pages.push_back(one ? uniform.try_emplace(first, fresh).first->second : fresh);
+      if (program.pages.back() != fresh) continue;
+      for (char32_t code = page; code < page + 256; ++code)
+        program.symbols.push_back(advance(code));
     }
   }
 

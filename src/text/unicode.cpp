@@ -3,7 +3,6 @@
 #include <utf8proc.h>
 
 #include <algorithm>
-#include <array>
 #include <map>
 #include <span>
 
@@ -145,17 +144,25 @@ const PropertyName kProperties[] = {
     {"Cn", {Cn}},
 };
 
+/// The categories as about 3,300 ranges.
+const std::vector<CategoryRange>& category_ranges() {
+  static const std::vector<CategoryRange> ranges = [] {
+    std::vector<CategoryRange> all;
+    const auto& table = categories();
+    for (char32_t code = 0; code < kCodePoints; ++code) {
+      if (all.empty() || all.back().category != table[code])
+        all.push_back({code, code, table[code]});
+      all.back().last = code;
+    }
+    return all;
+  }();
+  return ranges;
+}
+
 CodeSet collect(std::span<const Category> wanted) {
-  std::array<bool, 32> member{};
-  for (const Category value : wanted) member[static_cast<std::size_t>(value)] = true;
-  const auto& table = categories();
   CodeSet set;
-  for (char32_t code = 0; code < kCodePoints;) {
-    const char32_t first = code;
-    const bool in = member[static_cast<std::size_t>(table[code])];
-    while (code < kCodePoints && member[static_cast<std::size_t>(table[code])] == in) ++code;
-    if (in) set.add(first, code - 1);
-  }
+  for (const auto& [first, last, value] : category_ranges())
+    if (std::ranges::find(wanted, value) != wanted.end()) set.add(first, last);
   return set;
 }
 
@@ -213,7 +220,11 @@ std::optional<CodeSet> CodeSet::property(std::string_view name) {
 }
 
 void CodeSet::add(char32_t first, char32_t last) {
-  const bool in_order = ranges_.empty() || first > ranges_.back().last + 1;
+  if (!ranges_.empty() && first == ranges_.back().last + 1) {
+    ranges_.back().last = last;
+    return;
+  }
+  const bool in_order = ranges_.empty() || first > ranges_.back().last;
   ranges_.push_back({first, last});
   if (!in_order) normalize();
 }
