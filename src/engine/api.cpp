@@ -2,7 +2,6 @@
 #include <new>
 #include <tern/tern.hpp>
 
-#include "base/json.h"
 #include "engine/engine.h"
 #include "engine/session.h"
 
@@ -84,10 +83,7 @@ Result<std::string> Model::apply_chat_template(std::initializer_list<Message> me
 
 Result<std::string> Model::apply_chat_template_json(std::string_view messages_json,
                                                     const ChatTemplateOptions& options) const {
-  TERN_TRY(json::value messages, parse_json(messages_json, "messages"));
-  if (!messages.is_array())
-    return fail(ErrorCode::usage, "messages must be a JSON array", "messages");
-  return state_->engine->chat().render(std::move(messages.get_array()), options);
+  return state_->engine->chat().render_json(messages_json, options);
 }
 
 std::vector<TokenId> Model::tokenize(std::string_view text, bool parse_special) const {

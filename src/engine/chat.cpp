@@ -193,6 +193,14 @@ Result<std::string> Chat::render(json::array messages, const ChatTemplateOptions
   return (*chosen)->render(variables);
 }
 
+Result<std::string> Chat::render_json(std::string_view messages,
+                                      const ChatTemplateOptions& options) const {
+  TERN_TRY(json::value parsed, parse_json(messages, "messages"));
+  if (!parsed.is_array())
+    return fail(ErrorCode::usage, "messages must be a JSON array", "messages");
+  return render(std::move(parsed.get_array()), options);
+}
+
 Result<std::string> Chat::render(std::span<const Message> messages,
                                  const ChatTemplateOptions& options) const {
   json::array list;

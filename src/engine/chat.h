@@ -32,6 +32,10 @@ class Chat {
   /// @error corrupt    JSON texts in options or arguments that do not parse
   Result<std::string> render(json::array messages, const ChatTemplateOptions& options) const;
 
+  /// The same for messages as JSON text.
+  Result<std::string> render_json(std::string_view messages,
+                                  const ChatTemplateOptions& options) const;
+
   /// The same for plain turns.
   Result<std::string> render(std::span<const Message> messages,
                              const ChatTemplateOptions& options) const;

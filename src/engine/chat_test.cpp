@@ -163,6 +163,14 @@ TEST(Chat, MessagesOfAnotherShapeAreNamedByTheirPlace) {
               HasSubstr("arguments must be a JSON object"));
 }
 
+TEST(Chat, MessagesMayBeJsonText) {
+  const Fixture demo(testing::demo_files());
+  EXPECT_EQ(demo.chat->render_json(R"([{"role": "user", "content": "Hello"}])", {}),
+            *demo.chat->render(hello(), {}));
+  EXPECT_THAT(error_of(demo.chat->render_json("{}", {})), HasSubstr("must be a JSON array"));
+  EXPECT_THAT(error_of(demo.chat->render_json("[", {})), HasSubstr("messages"));
+}
+
 TEST(Chat, ArgumentsOfToolCallsMayBeJsonTexts) {
   const Fixture demo(testing::demo_files());
   const auto messages = [](std::string_view arguments) {

@@ -84,6 +84,8 @@ Engine::Engine(Checkpoint checkpoint, model::Model model, Vocabulary vocabulary,
       options_(options),
       pool_(options.threads) {}
 
+Engine::~Engine() = default;
+
 Result<std::size_t> Engine::find_context() const {
   if (options_.context != 0) {
     TERN_TRY_VOID(model_.new_sequence(kv_type(options_.kv_type), options_.context));

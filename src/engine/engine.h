@@ -31,6 +31,8 @@ class Engine {
   static Result<std::unique_ptr<Engine>> load(formats::Checkpoint checkpoint,
                                               const LoadOptions& options);
 
+  ~Engine();
+
   const formats::Checkpoint& checkpoint() const { return checkpoint_; }
   const model::Model& model() const { return model_; }
   const Vocabulary& vocabulary() const { return vocabulary_; }

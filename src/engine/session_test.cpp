@@ -392,6 +392,20 @@ TEST(Session, AnUnrelatedPromptStartsAnew) {
   EXPECT_EQ(generate(session, other, greedy(10)).tokens, answer.tokens);
 }
 
+TEST(Session, APointToGoBackToIsOnlyUsedForAPromptThatReachesBeyondIt) {
+  // The point lies before the last token of a raw prompt.
+  const Tokens prompt = ids("Once upon a time there was");
+  Tokens shorter(prompt.begin(), prompt.end() - 1), changed = prompt;
+  changed[prompt.size() - 2] = ids("!").front();
+  for (const Tokens& next : {shorter, changed}) {
+    Session session(demo());
+    generate(session, prompt, greedy(6));
+    const Generation answer = generate(session, next, greedy(6));
+    EXPECT_EQ(answer.reused_tokens, 0u);
+    EXPECT_EQ(answer.tokens, generate(next, greedy(6)).tokens);
+  }
+}
+
 TEST(Session, RandomConversationsReuseWithoutChangingAnswers) {
   Random random(17);
   Session session(demo());
