@@ -25,10 +25,25 @@ std::size_t Config::count(LayerKind kind) const {
   return static_cast<std::size_t>(std::ranges::count(layers, kind));
 }
 
+namespace {
+constexpr std::uint64_t kMaxSharedWidth = 1u << 24;
+}
+
 Result<Config> Config::from(const formats::Checkpoint& checkpoint) {
   if (checkpoint.container() == formats::Container::gguf)
     return from_gguf(checkpoint.metadata(), checkpoint.tensors(), checkpoint.display_name());
-  return from_json(checkpoint.config(), checkpoint.display_name() + ": config.json");
+  TERN_TRY(Config config,
+           from_json(checkpoint.config(), checkpoint.display_name() + ": config.json"));
+  // transformers and mlx-lm build the shared expert whatever n_shared_experts says; a file that
+  // holds one means it to be used.
+  if (config.moe.experts > 0 && config.moe.shared == 0)
+    for (const Tensor& tensor : checkpoint.tensors().tensors())
+      if (tensor.name.ends_with(".shared_experts.up_proj.weight") && tensor.shape.size() == 2 &&
+          tensor.shape[0] <= kMaxSharedWidth) {
+        config.moe.shared = tensor.shape[0];
+        break;
+      }
+  return config;
 }
 
 namespace {
@@ -97,7 +112,7 @@ Result<void> check_moe(const MoeConfig& c, std::string_view where) {
   const Limit limits[] = {{"n_routed_experts", c.experts, 1, 65536},
                           {"num_experts_per_tok", c.top_k, 1, c.experts},
                           {"moe_intermediate_size", c.intermediate, 1, 1u << 24},
-                          {"moe_shared_expert_intermediate_size", c.shared, 0, 1u << 24},
+                          {"moe_shared_expert_intermediate_size", c.shared, 0, kMaxSharedWidth},
                           {"moe_latent_size", c.latent, 0, 1u << 20},
                           {"n_group", c.n_group, 1, c.experts},
                           {"topk_group", c.topk_group, 1, c.n_group}};

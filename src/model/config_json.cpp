@@ -20,6 +20,12 @@ class Keys {
     return value != nullptr && !value->is_null() ? value : nullptr;
   }
 
+  /// Whether the key is there and says null.
+  bool is_null(std::string_view key) const {
+    const json::value* value = object_.if_contains(key);
+    return value != nullptr && value->is_null();
+  }
+
   /// The one that is present of several spellings; they must agree when more than one is.
   Result<std::string_view> spelling(std::span<const std::string_view> keys) const {
     std::string_view found;
@@ -221,7 +227,8 @@ Result<void> read_moe(const Keys& keys, MoeConfig& c) {
   TERN_TRY_VOID(keys.uint(c.intermediate, {"moe_intermediate_size"}));
   TERN_TRY_VOID(keys.uint_or(c.shared, 0, {"moe_shared_expert_intermediate_size"}));
   std::size_t shared_experts = 0;
-  TERN_TRY_VOID(keys.uint_or(shared_experts, c.shared > 0 ? 1 : 0, {"n_shared_experts"}));
+  const bool none = c.shared == 0 || keys.is_null("n_shared_experts");
+  TERN_TRY_VOID(keys.uint_or(shared_experts, none ? 0 : 1, {"n_shared_experts"}));
   if (shared_experts > 0 && c.shared == 0)
     return fail(ErrorCode::mismatch,
                 "\"n_shared_experts\" is " + std::to_string(shared_experts) +

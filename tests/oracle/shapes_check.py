@@ -32,6 +32,7 @@ SHAPES = {
     "n_group 4, topk_group 2": {"n_routed_experts": 12, "n_group": 4, "topk_group": 2,
                                 "num_experts_per_tok": 3},
     "no shared expert": {"n_shared_experts": None},
+    "shared expert though its count is 0": {"n_shared_experts": 0},
     "weights not normalised": {"norm_topk_prob": False, "routed_scaling_factor": 1.0},
     "one KV head": {"num_key_value_heads": 1},
     "all KV heads": {"num_key_value_heads": 4},

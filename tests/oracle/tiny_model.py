@@ -115,7 +115,7 @@ def make_tensors(config: dict, seed: int) -> dict[str, np.ndarray]:
             for expert in range(experts):
                 tensors[f"{mixer}.experts.{expert}.up_proj.weight"] = linear(width, hidden)
                 tensors[f"{mixer}.experts.{expert}.down_proj.weight"] = linear(hidden, width)
-            if config["n_shared_experts"]:
+            if config["n_shared_experts"] is not None:  # 0 means one, too, to its readers
                 tensors[f"{mixer}.shared_experts.up_proj.weight"] = linear(shared, hidden)
                 tensors[f"{mixer}.shared_experts.down_proj.weight"] = linear(hidden, shared)
         elif kind == "-":
