@@ -213,6 +213,8 @@ class Loader {
         return fail(ErrorCode::mismatch, "packed codes without " + printable(path + ".scales"));
       return quant::matrix_of(**weight);
     }
+    if (take(path + ".global_scale") != nullptr)
+      return fail(ErrorCode::unsupported, "nvfp4 with a global scale for each tensor");
     TERN_TRY(const quant::MlxFormat format, mlx_.format(path));
     const Tensor* biases = take(path + ".biases");
     return quant::matrix_of(quant::MlxPlanes{*weight, scales, biases}, format);

@@ -50,6 +50,13 @@ class Checker:
                 lambda: tern_cli.logits(self.tern, model, self.tokens, out, isa),
             )
 
+    def refused(self, label: str, model: Path, reason: str) -> None:
+        try:
+            tern_cli.logits(self.tern, model, self.tokens, self.folder / "out.npy")
+            self.report.add(label, False, "was accepted")
+        except tern_cli.TernError as failure:
+            self.report.add(label, reason in str(failure), str(failure).splitlines()[0])
+
 
 def check_mlx(checker: Checker, config: dict, source: Path) -> None:
     import mlx.core as mx
@@ -66,6 +73,10 @@ def check_mlx(checker: Checker, config: dict, source: Path) -> None:
     run("affine 4 bits group 64 f16", bits=4, group_size=64, dtype=mx.float16)
     for mode, bits, group in MLX_FLOATS:
         run(mode, bits=bits, group_size=group, mode=mode)
+
+    scaled = checker.folder / "mlx" / "nvfp4-global"
+    mlx_model.convert(source, scaled, bits=4, group_size=16, mode="nvfp4", global_scale=True)
+    checker.refused("mlx nvfp4 with global scales", scaled, "global scale")
 
     def mixed(path: str, module) -> bool | dict:
         if not hasattr(module, "to_quantized") or "o_proj" in path:

@@ -29,6 +29,7 @@ def convert(
             quantization.get("group_size"),
             quantization.get("bits"),
             mode=quantization.get("mode", "affine"),
+            global_scale=quantization.get("global_scale", False),
             quant_predicate=predicate,
         )
     target.mkdir(parents=True, exist_ok=True)
