@@ -57,15 +57,15 @@ class EditedLines : public LineReader {
   Status next(const std::string& prompt, std::string& line) override {
     if (!editor_) return Status::failed;
     prompt_ = prompt;
-    interrupted_ = false;
+    stopped_by_ = Status::line;
     int count = 0;
     const char* typed = el_gets(editor_.get(), &count);
-    if (interrupted_) {
+    if (stopped_by_ != Status::line) {
       interrupted_text_ = cursor_held_text();
       el_reset(editor_.get());
-      return Status::interrupted;
+      return stopped_by_;
     }
-    if (typed == nullptr || count <= 0) return count < 0 ? Status::failed : Status::end;
+    if (typed == nullptr || count <= 0) return Status::end;  // Ctrl-D
     line.assign(typed, static_cast<std::size_t>(count));
     if (line.ends_with('\n')) line.pop_back();
     return Status::line;
@@ -100,19 +100,14 @@ class EditedLines : public LineReader {
     return info != nullptr && info->lastchar > info->buffer;
   }
 
-  /// One character of the terminal's locale. @return 1, 0 at the end of input, -1 on an interrupt
+  /// One character of the terminal's locale. @return 1, or -1 with the reason in stopped_by_
   static int read_character(EditLine* editor, wchar_t* character) {
     EditedLines& reader = *self(editor);
     std::mbstate_t state{};
     for (;;) {
       char byte = 0;
       const ssize_t got = ::read(STDIN_FILENO, &byte, 1);
-      if (got == 0) return 0;
-      if (got < 0 && errno == EINTR) {
-        if (Interrupts::received() != 0) {
-          reader.interrupted_ = true;
-          return -1;
-        }
+      if (got < 0 && errno == EINTR && Interrupts::received() == 0) {
         if (continued != 0) {  // after Ctrl-Z and fg the shell has reset the terminal
           continued = 0;
           el_set(editor, EL_PREP_TERM, 1);
@@ -124,7 +119,12 @@ class EditedLines : public LineReader {
         }
         continue;
       }
-      if (got < 0) return -1;
+      if (got <= 0) {
+        reader.stopped_by_ = got == 0         ? Status::end
+                             : errno == EINTR ? Status::interrupted
+                                              : Status::failed;
+        return -1;
+      }
       const std::size_t used = std::mbrtowc(character, &byte, 1, &state);
       if (used == static_cast<std::size_t>(-2)) continue;  // more bytes of this character follow
       if (used == static_cast<std::size_t>(-1)) {
@@ -154,7 +154,7 @@ class EditedLines : public LineReader {
   std::unique_ptr<History, Deleter> history_;
   std::unique_ptr<EditLine, Deleter> editor_;
   HistEvent event_{};
-  bool interrupted_ = false;
+  Status stopped_by_ = Status::line;
   bool interrupted_text_ = false;
 };
 

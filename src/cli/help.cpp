@@ -60,7 +60,7 @@ std::string command_help(const Options& options, std::size_t width) {
   for (const auto& info : options.infos()) {
     if (info.positional()) usage += " [" + info.names.front() + "]";
   }
-  std::string text = options.summary() + "\n\n" + usage + "\n";
+  std::string text = options.command() + ": " + options.summary() + "\n\n" + usage + "\n";
   std::string_view group;
   for (const auto& info : options.infos()) {
     if (info.group != group) text += fmt::format("\n{}:\n", info.group);

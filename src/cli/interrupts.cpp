@@ -53,6 +53,16 @@ void Interrupts::forget() {
   last_signal.store(0);
 }
 
+StartThreadsWithoutSignals::StartThreadsWithoutSignals() {
+  sigset_t all;
+  sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+}
+
+StartThreadsWithoutSignals::~StartThreadsWithoutSignals() {
+  ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+}
+
 CancelOnInterrupt::CancelOnInterrupt(Cancel& cancel) {
   cancel_target.store(&cancel);
 }

@@ -1,5 +1,6 @@
 // Ctrl-C and its relatives.
 #pragma once
+#include <csignal>
 #include <tern/tern.hpp>
 
 namespace tern::cli {
@@ -15,6 +16,20 @@ class Interrupts {
   /// The last signal, or 0.
   static int received();
   static void forget();
+};
+
+/// While it lives, threads that are started take no signals (they inherit the mask), so that a
+/// signal always interrupts the thread that waits for the user. A signal that comes meanwhile is
+/// handled afterwards.
+class StartThreadsWithoutSignals {
+ public:
+  StartThreadsWithoutSignals();
+  ~StartThreadsWithoutSignals();
+  StartThreadsWithoutSignals(const StartThreadsWithoutSignals&) = delete;
+  StartThreadsWithoutSignals& operator=(const StartThreadsWithoutSignals&) = delete;
+
+ private:
+  sigset_t before_;
 };
 
 class CancelOnInterrupt {

@@ -70,7 +70,10 @@ class Logits : public Command {
     const std::size_t vocabulary = model.config().vocab_size;
     TERN_TRY(auto sequence, model.new_sequence(state_type(model_.kv), tokens.size()));
     TERN_TRY(auto file, NpyWriter::create(*output_, last_ ? 1 : tokens.size(), vocabulary));
-    ThreadPool pool(model_.threads.value_or(0));
+    const auto pool = [&] {
+      const StartThreadsWithoutSignals quiet;
+      return std::make_unique<ThreadPool>(model_.threads.value_or(0));
+    }();
     const std::size_t chunk =
         last_ ? chunk_
               : std::min<std::size_t>(
@@ -88,7 +91,7 @@ class Logits : public Command {
                                : model::LogitsMode::none;
       const std::size_t rows = !last_ ? part.size() : end ? 1 : 0;
       logits.resize(rows * vocabulary);
-      TERN_TRY_VOID(model.forward(part, sequence, mode, logits, pool));
+      TERN_TRY_VOID(model.forward(part, sequence, mode, logits, *pool));
       TERN_TRY_VOID(file.write(logits));
     }
     context.progress.clear();

@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "base/cpu.h"
+#include "cli/interrupts.h"
 
 namespace tern::cli {
 
@@ -59,6 +60,7 @@ Result<Model> load_model(const ModelOptions& options, Context& context) {
   load.progress = [&context](std::string_view what, std::size_t done, std::size_t total) {
     context.progress.update(what, done, total);
   };
+  const StartThreadsWithoutSignals quiet;
   auto loaded = Model::load(model, load);
   context.progress.clear();
   return loaded;

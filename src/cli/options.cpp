@@ -179,7 +179,9 @@ bool Options::given(std::string_view name) const {
   return option != nullptr && option->count() > 0;
 }
 
-Result<void> Options::check(std::span<const std::string> extras) const {
+Result<void> Options::check(std::vector<std::string> extras) const {
+  // "--" says that no options follow; CLI11 leaves it there.
+  if (const auto mark = std::ranges::find(extras, "--"); mark != extras.end()) extras.erase(mark);
   for (const auto& extra : extras) {
     if (!extra.starts_with('-') || extra == "-") continue;
     std::vector<std::string> names;

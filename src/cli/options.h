@@ -104,7 +104,7 @@ class Options {
   void choice(std::string_view names, std::vector<std::string> words, std::string help,
               std::function<void(std::size_t)> store);
   void add(OptionInfo info, bool repeatable, Store store);
-  Result<void> check(std::span<const std::string> extras) const;
+  Result<void> check(std::vector<std::string> extras) const;
 
   std::string command_, summary_, footer_, group_ = "Options";
   std::vector<OptionInfo> infos_;

@@ -83,6 +83,15 @@ TEST(Options, KeepValuesAsTheyAreWhateverTheyLookLike) {
   }
 }
 
+TEST(Options, AfterTwoDashesNothingIsAnOption) {
+  for (const char* value : {"-5", "--raw", "-m", "--"}) {
+    Example example;
+    ASSERT_TRUE(example.parse({"--", value})) << value;
+    EXPECT_EQ(example.positional, value);
+    EXPECT_FALSE(example.raw);
+  }
+}
+
 TEST(Options, TheLastOfARepeatedOptionCounts) {
   Example example;
   ASSERT_TRUE(example.parse({"-t", "1", "-t", "2"}));
