@@ -21,6 +21,7 @@ class Output {
   /// @param thinking  whether the prompt leaves the model thinking; nothing: the prompt knows no
   ///                  thinking, and everything is content, as it comes, white space included
   /// @param stop      texts that end the content
+  /// @param on_piece  may be empty; must outlive it, as must the vocabulary
   Output(const Vocabulary& vocabulary, std::optional<bool> thinking, text::StopMatcher stop,
          const OnPiece& on_piece);
 

@@ -12,6 +12,7 @@ using ::testing::ElementsAre;
 using Status = Output::Status;
 
 constexpr TokenId kEndThink = 13;
+const OnPiece kNobody;
 
 const Vocabulary& vocabulary() {
   static const Vocabulary demo = [] {
@@ -49,7 +50,7 @@ Status push(Output& output, const std::vector<TokenId>& tokens) {
 }
 
 TEST(Output, TellsReasoningFromContentAndDropsTheSpaceAround) {
-  Output output(vocabulary(), true, {}, {});
+  Output output(vocabulary(), true, {}, kNobody);
   push(output, ids("\nHm.\n"));
   EXPECT_TRUE(output.thinking());
   push(output, ids("</think>"));
@@ -61,7 +62,7 @@ TEST(Output, TellsReasoningFromContentAndDropsTheSpaceAround) {
 }
 
 TEST(Output, AToolCallEndsTheThought) {
-  Output output(vocabulary(), true, {}, {});
+  Output output(vocabulary(), true, {}, kNobody);
   push(output, ids("Hm.<tool_call>\nx"));
   output.finish();
   EXPECT_EQ(output.reasoning(), "Hm.");
@@ -69,7 +70,7 @@ TEST(Output, AToolCallEndsTheThought) {
 }
 
 TEST(Output, APromptThatKnowsNoThinkingIsContinuedToTheLetter) {
-  Output output(vocabulary(), std::nullopt, {}, {});
+  Output output(vocabulary(), std::nullopt, {}, kNobody);
   push(output, ids(" a \n</think> \n"));
   output.finish();
   EXPECT_EQ(output.content(), " a \n</think> \n");
@@ -77,7 +78,7 @@ TEST(Output, APromptThatKnowsNoThinkingIsContinuedToTheLetter) {
 }
 
 TEST(Output, SpecialTokensHaveNoText) {
-  Output output(vocabulary(), false, {}, {});
+  Output output(vocabulary(), false, {}, kNobody);
   push(output, ids("a<|im_end|>b<s>"));
   EXPECT_EQ(output.content(), "ab");
 }
@@ -95,7 +96,7 @@ TEST(Output, CharactersComeWholeAndAnUnfinishedOneIsReplacedAtTheEnd) {
 }
 
 TEST(Output, StopTextsAreLookedForInTheContentOnly) {
-  Output output(vocabulary(), true, stop_at({"END"}), {});
+  Output output(vocabulary(), true, stop_at({"END"}), kNobody);
   EXPECT_EQ(push(output, ids("the END of it</think>so")), Status::going);
   EXPECT_EQ(push(output, ids(" the END")), Status::stopped);
   EXPECT_EQ(output.finish(), Status::stopped);

@@ -108,7 +108,7 @@ TEST(Sampler, KeepsTheTokensAndProbabilitiesThatTransformersKeeps) {
 
 TEST(Sampler, DrawsWithTheProbabilitiesOfTheKeptTokens) {
   const std::vector<float> logits = random_logits(300, 5);
-  constexpr std::size_t kDraws = 50'000;
+  constexpr std::size_t kDraws = 20'000;
   for (const Sampling& sampling :
        {Sampling{.temperature = 1.0f}, Sampling{.temperature = 0.6f, .top_p = 0.95f},
         Sampling{.temperature = 2.0f, .top_k = 40},
