@@ -1,7 +1,8 @@
 // Grouped-query attention without positions: no RoPE, no bias on the scores.
 //
-//   q, k, v = W_q x, W_k x, W_v x                       query head h uses KV head h / (heads /
-//   kv_heads) o_h = sum_s softmax_s(q_h . k_s / sqrt(head_dim)) v_s,  s <= own position y = W_o o
+//   q, k, v = W_q x, W_k x, W_v x         query head h uses KV head h / (heads / kv_heads)
+//   o_h = sum_s softmax_s(q_h . k_s / sqrt(head_dim)) v_s,   s <= own position
+//   y = W_o o
 #include "kernels/attention.h"
 
 #include <algorithm>
