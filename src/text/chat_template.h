@@ -12,7 +12,9 @@ namespace tern::text {
 
 struct TemplateLimits {
   std::size_t source_bytes = 1u << 20;
-  std::size_t steps = 20'000'000;  ///< evaluated nodes; a loop pass or a copied byte counts too
+  /// Evaluated nodes and loop passes; four bytes allocated, copied or searched count as one more,
+  /// so that this bounds time and memory alike (20 million: about a second, 80 MB of values).
+  std::size_t steps = 20'000'000;
   std::size_t output_bytes = 64u << 20;
   std::size_t depth = 200;  ///< nesting of expressions, blocks and macro calls
 };

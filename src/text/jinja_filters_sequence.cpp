@@ -4,6 +4,7 @@
 #include <set>
 #include <vector>
 
+#include "text/jinja_attribute_getter.h"
 #include "text/jinja_interpreter.h"
 #include "text/jinja_natives.h"
 #include "text/jinja_number.h"
@@ -19,54 +20,6 @@ using Values = std::span<const Value>;
 bool flag(const Value& v) {
   return v.present() && truth(v);
 }
-
-/// Result of a lazy filter: what it made before it failed, if it did. Limits fail at once.
-Eval<Value> lazily(Interpreter& in, std::string_view name, std::vector<Value> items,
-                   Eval<void> outcome) {
-  if (outcome) return in.generator(name, items);
-  Failure failure = std::move(outcome).error();
-  if (failure->code == ErrorCode::too_large) return std::unexpected(std::move(failure));
-  return in.generator(name, items, std::move(failure));
-}
-
-/// Looks "a.b.0" up, part by part.
-class AttributeGetter {
- public:
-  AttributeGetter(Interpreter& in, const Value& attribute, bool ignore_case = false,
-                  const Value& fallback = {})
-      : in_(in), ignore_case_(ignore_case), fallback_(fallback) {
-    if (!attribute.present() || attribute.is(Kind::none)) return;
-    if (!attribute.is(Kind::string)) {
-      parts_.push_back(attribute);
-      return;
-    }
-    for (const std::string_view part : split_text(attribute.string->bytes, ".", SIZE_MAX)) {
-      const bool digits =
-          !part.empty() && std::ranges::all_of(part, [](char c) { return c >= '0' && c <= '9'; });
-      const auto number = digits ? parse_integer(in.arena(), part, 10) : std::optional<Value>();
-      parts_.push_back(number ? *number : make_string_view(in.arena(), part));
-    }
-  }
-
-  Eval<Value> operator()(Value item) const {
-    for (const Value& part : parts_) {
-      TERN_TRY(item, in_.item(item, part));
-      if (item.is(Kind::undefined) && fallback_.present() && !fallback_.is(Kind::none)) {
-        item = fallback_;
-      }
-    }
-    if (!ignore_case_ || !item.is(Kind::string)) return item;
-    TERN_TRY_VOID(in_.reserve(item.string->bytes.size(), 3));
-    TERN_TRY_VOID(in_.charge_bytes(item.string->bytes.size()));
-    return in_.text(lower(item.string->bytes));
-  }
-
- private:
-  Interpreter& in_;
-  bool ignore_case_;
-  Value fallback_;
-  std::vector<Value> parts_;
-};
 
 struct Keyed {
   Value key, item;
@@ -192,7 +145,7 @@ Eval<Value> items_filter(Interpreter& in, Values args) {
   const Value& v = args[0];
   if (v.is(Kind::undefined)) return in.generator("do_items", {});
   if (!v.is(Kind::dict)) {
-    return lazily(in, "do_items", {}, in.raise("Can only get item pairs from a mapping."));
+    return lazy_result(in, "do_items", {}, in.raise("Can only get item pairs from a mapping."));
   }
   TERN_TRY(const Value view, in.call_native(*find_method(v, "items"), v, {}));
   TERN_TRY(const std::span<const Value> items, in.iterate(view));
@@ -266,7 +219,7 @@ Eval<void> unique_items(Interpreter& in, Values args, std::vector<Value>& kept) 
 Eval<Value> unique(Interpreter& in, Values args) {
   std::vector<Value> kept;
   Eval<void> outcome = unique_items(in, args, kept);
-  return lazily(in, "sync_do_unique", std::move(kept), std::move(outcome));
+  return lazy_result(in, "sync_do_unique", kept, std::move(outcome));
 }
 
 template <bool want_less>
@@ -324,158 +277,6 @@ Eval<Value> sum(Interpreter& in, Values args) {
   return total;
 }
 
-Eval<void> batches(Interpreter& in, Values args, std::vector<Value>& rows) {
-  TERN_TRY(const std::span<const Value> items, in.iterate(args[0]));
-  std::vector<Value> row;
-  for (const Value& item : items) {
-    TERN_TRY(const bool full, in.equal(make_size(row.size()), args[1]));
-    if (full) {
-      rows.push_back(in.list(row));
-      row.clear();
-    }
-    row.push_back(item);
-  }
-  if (row.empty()) return {};
-  if (args[2].present() && !args[2].is(Kind::none)) {
-    TERN_TRY(const bool short_row, in.less(make_size(row.size()), args[1]));
-    if (short_row && !args[1].is_integer()) return in.raise("can't multiply sequence by non-int");
-    if (short_row) {
-      const auto width = static_cast<std::size_t>(as_int64(args[1]));
-      TERN_TRY_VOID(in.reserve(width, 2 * sizeof(Value)));
-      row.resize(width, args[2]);
-    }
-  }
-  rows.push_back(in.list(row));
-  return {};
-}
-
-Eval<Value> batch(Interpreter& in, Values args) {
-  std::vector<Value> rows;
-  Eval<void> outcome = batches(in, args, rows);
-  return lazily(in, "do_batch", std::move(rows), std::move(outcome));
-}
-
-Eval<void> slices(Interpreter& in, Values args, std::vector<Value>& columns) {
-  TERN_TRY(const std::span<const Value> items, in.iterate(args[0]));
-  if (!args[1].is_integer()) {
-    return in.raise("unsupported operand type(s) for //: 'int' and '" +
-                    std::string(type_name(args[1])) + "'");
-  }
-  if (as_int64(args[1]) == 0) return in.raise("integer division or modulo by zero");
-  if (as_int64(args[1]) < 0) return {};
-  const auto count = static_cast<std::size_t>(as_int64(args[1]));
-  TERN_TRY_VOID(in.reserve(count, 2 * sizeof(Value) + sizeof(Sequence)));
-  TERN_TRY_VOID(in.charge(count));
-  const std::size_t each = items.size() / count;
-  const std::size_t longer = items.size() % count;
-  std::size_t begin = 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    const std::size_t size = each + (i < longer ? 1 : 0);
-    const auto part = items.subspan(begin, size);
-    std::vector<Value> column(part.begin(), part.end());
-    begin += size;
-    if (i >= longer && args[2].present() && !args[2].is(Kind::none)) column.push_back(args[2]);
-    columns.push_back(in.list(column));
-  }
-  return {};
-}
-
-Eval<Value> slice_filter(Interpreter& in, Values args) {
-  std::vector<Value> columns;
-  Eval<void> outcome = slices(in, args, columns);
-  return lazily(in, "sync_do_slice", std::move(columns), std::move(outcome));
-}
-
-Eval<void> map_items(Interpreter& in, const Value& value, const Args& args,
-                     std::vector<Value>& mapped) {
-  if (!truth(value)) return {};
-  Value attribute;
-  Value fallback;
-  const Native* filter = nullptr;
-  if (args.positional.empty()) {
-    for (const Attribute& named : args.named) {
-      if (named.name == "attribute") attribute = named.value;
-      if (named.name == "default") fallback = named.value;
-    }
-    if (!attribute.present()) return in.raise("map requires a filter argument");
-    for (const Attribute& named : args.named) {
-      if (named.name != "attribute" && named.name != "default") {
-        return in.raise("Unexpected keyword argument '" + std::string(named.name) + "'");
-      }
-    }
-  } else {
-    const Value& name = args.positional[0];
-    if (name.is(Kind::string)) filter = find_filter(name.string->bytes);
-    if (!filter) {
-      TERN_TRY(const std::string shown, in.repr(name));
-      return in.raise("No filter named " + shown + ".", ErrorCode::unsupported);
-    }
-  }
-  const AttributeGetter getter(in, attribute, false, fallback);
-  TERN_TRY(const std::span<const Value> items, in.iterate(value));
-  for (const Value& item : items) {
-    TERN_TRY_VOID(in.charge(1));
-    if (filter) {
-      const Args rest{args.positional.subspan(1), args.named};
-      TERN_TRY(const Value result, in.call_native(*filter, item, rest));
-      mapped.push_back(result);
-    } else {
-      TERN_TRY(const Value result, getter(item));
-      mapped.push_back(result);
-    }
-  }
-  return {};
-}
-
-Eval<Value> map(Interpreter& in, const Value& self, const Args& args) {
-  const Interpreter::Nested nested(in);
-  TERN_TRY_VOID(in.enter());
-  std::vector<Value> mapped;
-  Eval<void> outcome = map_items(in, self, args, mapped);
-  return lazily(in, "sync_do_map", std::move(mapped), std::move(outcome));
-}
-
-Eval<void> select_items(Interpreter& in, const Value& value, Args args, bool by_attribute,
-                        bool wanted, std::vector<Value>& selected) {
-  if (!truth(value)) return {};
-  Value attribute;
-  if (by_attribute) {
-    if (args.positional.empty()) return in.raise("Missing parameter for attribute name");
-    attribute = args.positional[0];
-    args.positional = args.positional.subspan(1);
-  }
-  const AttributeGetter getter(in, attribute);
-  const Native* test = nullptr;
-  if (!args.positional.empty()) {
-    const Value& name = args.positional[0];
-    if (name.is(Kind::string)) test = find_test(name.string->bytes);
-    if (!test) {
-      TERN_TRY(const std::string shown, in.repr(name));
-      return in.raise("No test named " + shown + ".", ErrorCode::unsupported);
-    }
-    args.positional = args.positional.subspan(1);
-  }
-  TERN_TRY(const std::span<const Value> items, in.iterate(value));
-  for (const Value& item : items) {
-    TERN_TRY_VOID(in.charge(1));
-    TERN_TRY(Value subject, getter(item));
-    if (test) {
-      TERN_TRY(subject, in.call_native(*test, subject, args));
-    }
-    if (truth(subject) == wanted) selected.push_back(item);
-  }
-  return {};
-}
-
-template <bool by_attribute, bool wanted>
-Eval<Value> select(Interpreter& in, const Value& self, const Args& args) {
-  const Interpreter::Nested nested(in);
-  TERN_TRY_VOID(in.enter());
-  std::vector<Value> selected;
-  Eval<void> outcome = select_items(in, self, args, by_attribute, wanted, selected);
-  return lazily(in, "select_or_reject", std::move(selected), std::move(outcome));
-}
-
 constexpr std::array<std::string_view, 1> kObject = {"/obj"};
 constexpr std::array<std::string_view, 1> kValue = {"value"};
 constexpr std::array<std::string_view, 1> kSeq = {"seq"};
@@ -487,11 +288,8 @@ constexpr std::array<std::string_view, 3> kUnique = {"value", "case_sensitive", 
 constexpr std::array<std::string_view, 4> kGroup = {"value", "attribute", "default",
                                                     "case_sensitive"};
 constexpr std::array<std::string_view, 3> kSum = {"iterable", "attribute", "start"};
-constexpr std::array<std::string_view, 3> kBatch = {"value", "linecount", "fill_with"};
-constexpr std::array<std::string_view, 3> kSlice = {"value", "slices", "fill_with"};
 
-constexpr std::array<Native, 22> kFilters = {{
-    {.name = "batch", .parameters = kBatch, .required = 2, .function = batch},
+constexpr std::array<Native, 15> kFilters = {{
     {.name = "count", .parameters = kObject, .required = 1, .function = length_filter},
     {.name = "length", .parameters = kObject, .required = 1, .function = length_filter},
     {.name = "dictsort", .parameters = kDictSort, .required = 1, .function = dictsort},
@@ -501,15 +299,9 @@ constexpr std::array<Native, 22> kFilters = {{
     {.name = "join", .parameters = kJoin, .required = 1, .function = join},
     {.name = "last", .parameters = kSeq, .required = 1, .function = last},
     {.name = "list", .parameters = kValue, .required = 1, .function = list_filter},
-    {.name = "map", .variadic = map},
     {.name = "max", .parameters = kUnique, .required = 1, .function = extreme<false>},
     {.name = "min", .parameters = kUnique, .required = 1, .function = extreme<true>},
-    {.name = "reject", .variadic = select<false, false>},
-    {.name = "rejectattr", .variadic = select<true, false>},
     {.name = "reverse", .parameters = kValue, .required = 1, .function = reverse},
-    {.name = "select", .variadic = select<false, true>},
-    {.name = "selectattr", .variadic = select<true, true>},
-    {.name = "slice", .parameters = kSlice, .required = 2, .function = slice_filter},
     {.name = "sort", .parameters = kSort, .required = 1, .function = sort},
     {.name = "sum", .parameters = kSum, .required = 1, .function = sum},
     {.name = "unique", .parameters = kUnique, .required = 1, .function = unique},

@@ -26,7 +26,7 @@ template <std::string (*map)(std::string_view)>
 Eval<Value> mapped(Interpreter& in, Values args) {
   TERN_TRY(const Value text, in.soft_str(args[0]));
   TERN_TRY_VOID(in.reserve(text.string->bytes.size(), 3));
-  TERN_TRY_VOID(in.charge_bytes(text.string->bytes.size()));
+  TERN_TRY_VOID(in.charge(text.string->bytes.size() / 2));
   return in.text(map(text.string->bytes), text.string->markup);
 }
 

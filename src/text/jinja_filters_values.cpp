@@ -237,6 +237,7 @@ const Native* find_value_filter(std::string_view name) {
 const Native* find_filter(std::string_view name) {
   if (const Native* filter = find_value_filter(name)) return filter;
   if (const Native* filter = find_text_filter(name)) return filter;
+  if (const Native* filter = find_select_filter(name)) return filter;
   return find_sequence_filter(name);
 }
 

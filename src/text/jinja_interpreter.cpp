@@ -89,9 +89,9 @@ Eval<void> Interpreter::charge(std::size_t steps) {
 
 Eval<void> Interpreter::reserve(std::size_t count, std::size_t bytes_each) {
   const std::size_t left = limits_.steps > steps_ ? limits_.steps - steps_ : 0;
-  const std::size_t used = arena_.bytes() / 8;
+  const std::size_t used = arena_.bytes() / kBytesPerStep;
   const std::size_t free = left > used ? left - used : 0;
-  if (free == 0 || count / 8 > free / bytes_each) {
+  if (free == 0 || count / kBytesPerStep > free / bytes_each) {
     return raise("the template takes more than " + std::to_string(limits_.steps) + " steps",
                  ErrorCode::too_large);
   }

@@ -58,9 +58,10 @@ class Interpreter {
   std::time_t now() const { return now_; }
   const TemplateLimits& limits() const { return limits_; }
 
-  // Budget. Every evaluated node is a step, and so are eight bytes allocated or copied.
+  // Budget. Every evaluated node is a step, and so are four bytes allocated or copied.
+  static constexpr std::size_t kBytesPerStep = 4;
   Eval<void> charge(std::size_t steps);
-  Eval<void> charge_bytes(std::size_t bytes) { return charge(bytes / 8 + 1); }
+  Eval<void> charge_bytes(std::size_t bytes) { return charge(bytes / kBytesPerStep + 1); }
   /// Fails when `bytes` more would not fit; call before building something large.
   Eval<void> reserve(std::size_t count, std::size_t bytes_each = 1);
 

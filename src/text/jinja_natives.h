@@ -18,6 +18,7 @@ const Native* find_string_method(std::string_view name);
 const Native* find_cycler_method(std::string_view name);
 const Native* find_text_filter(std::string_view name);
 const Native* find_sequence_filter(std::string_view name);
+const Native* find_select_filter(std::string_view name);
 const Native* find_value_filter(std::string_view name);
 
 inline const Native* find_native(std::span<const Native> natives, std::string_view name) {

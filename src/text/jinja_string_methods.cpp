@@ -37,13 +37,13 @@ Eval<std::int64_t> want_integer(Interpreter& in, const Value& v) {
 template <std::string (*map)(std::string_view)>
 Eval<Value> mapped(Interpreter& in, Values args) {
   TERN_TRY_VOID(in.reserve(bytes(args[0]).size(), 3));
-  TERN_TRY_VOID(in.charge_bytes(bytes(args[0]).size()));
+  TERN_TRY_VOID(in.charge(bytes(args[0]).size() / 2));
   return in.text(map(bytes(args[0])), markup(args[0]));
 }
 
 template <bool left, bool right>
 Eval<Value> stripped(Interpreter& in, Values args) {
-  TERN_TRY_VOID(in.charge_bytes(bytes(args[0]).size() / 8));
+  TERN_TRY_VOID(in.charge_bytes(bytes(args[0]).size()));
   const bool given = args[1].present() && !args[1].is(Kind::none);
   std::string_view chars;
   if (given) {
