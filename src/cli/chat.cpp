@@ -44,8 +44,10 @@ constexpr std::string_view kHelp =
 /// The conversation, and everything that a turn or a command can do to it.
 class Chat {
  public:
-  Chat(const Model& model, const GenerationOptions& options, std::string tools, Context& context)
+  Chat(const Model& model, std::size_t prefill_chunk, const GenerationOptions& options,
+       std::string tools, Context& context)
       : model_(&model),
+        prefill_chunk_(prefill_chunk),
         session_(model.new_session()),
         options_(options.resolved()),
         tools_(std::move(tools)),
@@ -98,6 +100,8 @@ class Chat {
     options.tools_json = tools_;
     TERN_TRY(const auto prompt, model_->apply_chat_template_json(conversation_.to_json(), options));
     const auto tokens = model_->tokenize(prompt);
+    if (tokens.size() > session_.position() + prefill_chunk_)
+      context_->progress.begin("reading the prompt", tokens.size() - session_.position());
     Cancel cancel;
     Interrupts::forget();
     const CancelOnInterrupt on_interrupt(cancel);
@@ -186,6 +190,7 @@ class Chat {
   Result<bool> leave(const std::string&) { return false; }
 
   const Model* model_;
+  std::size_t prefill_chunk_;
   Session session_;
   GenerateOptions options_;
   std::string tools_;
@@ -248,7 +253,7 @@ class ChatProgram : public Command {
       TERN_TRY(conversation, Conversation::from_json(text, *messages_));
     }
     TERN_TRY(const auto model, load_model(model_, context));
-    Chat chat(model, generation_, std::move(tools), context);
+    Chat chat(model, model_.prefill_chunk, generation_, std::move(tools), context);
     chat.conversation() = std::move(conversation);
     if (system_) chat.conversation().set_system(*system_);
     return converse(chat, context);

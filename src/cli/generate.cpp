@@ -104,7 +104,11 @@ class Generate : public Command {
                                                   generation_.show_thinking));
     OnPiece on_piece;
     if (!json_) on_piece = [&](const Piece& piece) { return printer.print(piece); };
-    const auto generation = model.generate(prompt, generation_.resolved(), on_piece, &cancel);
+    const auto tokens = model.tokenize(prompt);
+    if (tokens.size() > model_.prefill_chunk)
+      context.progress.begin("reading the prompt", tokens.size());
+    auto session = model.new_session();
+    const auto generation = session.generate(tokens, generation_.resolved(), on_piece, &cancel);
     printer.finish();
     if (!generation) return std::unexpected(generation.error());
     if (json_) context.out.write(to_json(*generation, name) + "\n");

@@ -28,6 +28,15 @@ std::string progress_text(std::string_view what, std::size_t done, std::size_t t
   return fmt::format("{}  [{:#<{}}{:-<{}}]  {}", what, "", filled, "", cells - filled, numbers);
 }
 
+void ProgressLine::begin(std::string_view what, std::size_t total) {
+  if (!enabled_) return;
+  clear();
+  running_ = true;
+  what_ = what;
+  started_ = {};  // long ago: updates need not wait
+  draw(0, total, Clock::now());
+}
+
 void ProgressLine::update(std::string_view what, std::size_t done, std::size_t total) {
   if (!enabled_) return;
   const auto now = Clock::now();
@@ -39,10 +48,14 @@ void ProgressLine::update(std::string_view what, std::size_t done, std::size_t t
     last_ = {};
   }
   if (now - started_ < kAppearsAfter || now - last_ < kRedrawnEvery) return;
+  draw(done, total, now);
+}
+
+void ProgressLine::draw(std::size_t done, std::size_t total, Clock::time_point now) {
   last_ = now;
   drawn_ = true;
   out_->write(kEraseLine);
-  out_->write(progress_text(what, done, total, width_));
+  out_->write(progress_text(what_, done, total, width_));
   out_->flush();
 }
 

@@ -20,12 +20,16 @@ class ProgressLine {
   ProgressLine(Output& out, bool enabled, std::size_t width)
       : out_(&out), enabled_(enabled), width_(width) {}
 
+  /// Draws at once, for a task that is known to take long before its first update.
+  void begin(std::string_view what, std::size_t total);
   void update(std::string_view what, std::size_t done, std::size_t total);
   /// Removes the line; the next update starts a new task.
   void clear();
 
  private:
   using Clock = std::chrono::steady_clock;
+
+  void draw(std::size_t done, std::size_t total, Clock::time_point now);
 
   Output* out_;
   bool enabled_;

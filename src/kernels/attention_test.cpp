@@ -94,8 +94,8 @@ INSTANTIATE_TEST_SUITE_P(Isa, Attention, testing::Values(Isa::scalar, Isa::avx2,
 
 TEST_P(Attention, IsASoftmaxAverageOfTheValuesUpToTheOwnPosition) {
   for (const KvType type : {KvType::f32, KvType::f16, KvType::bf16})
-    for (const std::size_t d : {1, 7, 16, 40, 64, 128})
-      for (const std::size_t held : {1, 5, 63, 64, 65, 200}) {
+    for (const std::size_t d : std::initializer_list<std::size_t>{1, 7, 16, 40, 64, 128})
+      for (const std::size_t held : std::initializer_list<std::size_t>{1, 5, 63, 64, 65, 200}) {
         const Cache cache(held, d, type);
         const std::size_t tokens = std::min<std::size_t>(held, 3), heads = 2;
         const auto q = normal(tokens * heads * d, 3, 2.0f);

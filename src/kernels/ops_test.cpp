@@ -56,8 +56,8 @@ TEST_P(OpsOf, RmsNormDividesByTheRootMeanSquareOfAnyLength) {
 }
 
 TEST_P(OpsOf, GatedNormGatesFirstAndNormalisesEachGroupAlone) {
-  for (const std::size_t groups : {1, 2, 8})
-    for (const std::size_t group : {1, 5, 16, 37, 512}) {
+  for (const std::size_t groups : std::initializer_list<std::size_t>{1, 2, 8})
+    for (const std::size_t group : std::initializer_list<std::size_t>{1, 5, 16, 37, 512}) {
       const std::size_t n = groups * group;
       Guarded y(normal(n, 3)), z(normal(n, 4, 4.0f)), w(normal(n, 5)), out(n);
       std::vector<double> expected(n);
@@ -90,7 +90,7 @@ TEST_P(OpsOf, Relu2SquaresWhatIsPositive) {
 }
 
 TEST_P(OpsOf, ConvolutionWeighsEachChannelsPastAndAppliesSilu) {
-  for (const std::size_t kernel : {1, 2, 4, 7})
+  for (const std::size_t kernel : std::initializer_list<std::size_t>{1, 2, 4, 7})
     for (const std::size_t n : kSizes) {
       Guarded w(normal(kernel * n, 7)), bias(normal(n, 8)), out(n);
       const auto inputs = normal(kernel * n, 9);
@@ -188,7 +188,7 @@ TEST_P(OpsOf, ScanCutAnywhereGivesTheSameBits) {
   const Scan scan(23, 9, 21);
   std::vector<float> state = scan.state, y(scan.tokens * scan.head_dim);
   op().ssm_scan(scan.head(state.data(), y.data(), 0, scan.tokens));
-  for (const std::size_t cut : {1, 5, 22}) {
+  for (const std::size_t cut : std::initializer_list<std::size_t>{1, 5, 22}) {
     std::vector<float> other_state = scan.state, other(y.size());
     op().ssm_scan(scan.head(other_state.data(), other.data(), 0, cut));
     op().ssm_scan(scan.head(other_state.data(), other.data(), cut, scan.tokens - cut));

@@ -74,7 +74,7 @@ TEST(Route, GivesDistinctExpertsInRangeEvenForNumbersThatAreNotFinite) {
   for (const auto& logits :
        {std::vector<float>(8, kNan), std::vector<float>(8, kInf), std::vector<float>(8, -kInf),
         std::vector<float>{kNan, 1, kNan, 2, -kInf, kInf, 0, kNan}})
-    for (const std::size_t groups : {1, 2, 4}) {
+    for (const std::size_t groups : std::initializer_list<std::size_t>{1, 2, 4}) {
       const auto c =
           choose(logits, std::vector<float>(8), {.top_k = 2, .n_group = groups, .topk_group = 1});
       for (const auto e : c.experts) EXPECT_LT(e, 8u);

@@ -45,7 +45,7 @@ TEST_P(GoldenModel, GivesTheLogitsOfTransformersHoweverThePromptIsCut) {
   const auto whole = all_logits(loaded.model, loaded.golden.tokens, 0, pool);
   ASSERT_TRUE(whole) << whole.error().message();
   EXPECT_LE(relative_error(*whole, loaded.golden.logits), 1e-5);
-  for (const std::size_t cut : {1, 7, 64}) {
+  for (const std::size_t cut : std::initializer_list<std::size_t>{1, 7, 64}) {
     const auto cut_up = all_logits(loaded.model, loaded.golden.tokens, cut, pool);
     ASSERT_TRUE(cut_up) << cut_up.error().message();
     EXPECT_TRUE(*cut_up == *whole) << "in pieces of " << cut;
@@ -70,7 +70,7 @@ TEST(Forward, GivesTheSameBitsOnAnyNumberOfThreads) {
     ThreadPool one(1), three(3), eight(8);
     const auto expected = *all_logits(loaded.model, loaded.golden.tokens, 0, one);
     for (ThreadPool* pool : {&three, &eight})
-      for (const std::size_t cut : {0, 1, 33})
+      for (const std::size_t cut : std::initializer_list<std::size_t>{0, 1, 33})
         EXPECT_TRUE(*all_logits(loaded.model, loaded.golden.tokens, cut, *pool) == expected);
   }
 }

@@ -65,7 +65,8 @@ void append(Sequence& sequence, std::size_t tokens) {
 TEST(Sequence, KeepsEveryKeyAndValueWhereItWasWritten) {
   for (const KvType type : {KvType::f32, KvType::f16, KvType::bf16}) {
     Sequence sequence = make(type);
-    for (const std::size_t n : {1, 62, 2, 130}) append(sequence, n);
+    for (const std::size_t n : std::initializer_list<std::size_t>{1, 62, 2, 130})
+      append(sequence, n);
     ASSERT_EQ(sequence.position(), 195u);
     const double bound = type == KvType::f32 ? 0 : type == KvType::f16 ? 1e-3 : 1e-2;
     for (std::size_t layer = 0; layer < 2; ++layer)

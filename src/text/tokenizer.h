@@ -24,8 +24,16 @@ enum class Specials : std::uint8_t {
 class Tokenizer {
  public:
   /// From the text of a Hugging Face tokenizer.json. `where` names it in errors.
-  /// @error corrupt      not what its own format asks for.
+  ///
+  /// Known are byte-level BPE; pre-tokenizers Split (any expression that pattern_syntax.h lists),
+  /// Digits and ByteLevel, the last one ByteLevel; normalizer NFC. Post-processors never add a
+  /// token here, whatever their template says; truncation and padding are not applied.
+  /// Ids may come in any order but must leave no hole. A string that comes twice keeps its first
+  /// id.
+  /// @error corrupt      not what its own format asks for; with the place.
+  /// @error not_found    an added token or a Split lacks a field.
   /// @error unsupported  a model, pre-tokenizer or normalizer that this engine does not know.
+  /// @error too_large    over a limit of size, depth or complexity.
   static Result<Tokenizer> from_json(std::string_view text, std::string_view where);
 
   /// From GGUF metadata (tokenizer.ggml.*).
@@ -37,7 +45,12 @@ class Tokenizer {
                                      std::span<const std::string_view> merges, std::string_view pre,
                                      std::string_view where);
 
-  /// Ids of `text`, any bytes (invalid UTF-8 included). Linear in the length. Never adds a BOS.
+  /// Ids of `text`, any bytes. Never adds a BOS.
+  ///
+  /// Invalid UTF-8 splits like U+FFFD, one for each maximal subpart, but keeps its bytes: decode()
+  /// gives any text back, unless the file asks for NFC or a prefix space, or lacks a token for one
+  /// of the bytes (such a byte becomes unk, or nothing where there is no unk).
+  /// @cost O(n log n) at worst for n bytes, and no recursion
   std::vector<TokenId> encode(std::string_view text, Specials specials = Specials::parse) const;
 
   /// Bytes of the ids, concatenated. Ids outside the vocabulary give nothing.

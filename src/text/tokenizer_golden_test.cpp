@@ -20,15 +20,15 @@ namespace fs = std::filesystem;
 
 const fs::path kTests = fs::path(TERN_SOURCE_DIR) / "tests";
 const fs::path kGolden = kTests / "golden" / "tokenizer";
-
 /// The model's own file, beside the repository.
+const fs::path kRealFile = fs::path(TERN_SOURCE_DIR) / "../shared/spec/data/tokenizer.json";
+
 const Tokenizer* real_tokenizer() {
   static const std::optional<Tokenizer> tokenizer = [] {
-    const fs::path path = fs::path(TERN_SOURCE_DIR) / "../shared/spec/data/tokenizer.json";
-    const auto file = MappedFile::open(path);
-    EXPECT_TRUE(file) << "the tokenizer.json of the model is needed at " << path;
+    const auto file = MappedFile::open(kRealFile);
+    EXPECT_TRUE(file) << "the tokenizer.json of the model is needed at " << kRealFile;
     if (!file) return std::optional<Tokenizer>();
-    auto loaded = Tokenizer::from_json(as_text(file->bytes()), path.string());
+    auto loaded = Tokenizer::from_json(as_text(file->bytes()), kRealFile.string());
     EXPECT_TRUE(loaded) << loaded.error().message();
     return loaded ? std::optional(*std::move(loaded)) : std::nullopt;
   }();
@@ -182,6 +182,36 @@ TEST(TokenizerGolden, IdsThatTheSpecificationNamesHold) {
   EXPECT_EQ(tokenizer->vocabulary_size(), 131072u);
   for (unsigned byte = 0; byte < 256; ++byte)
     EXPECT_EQ(tokenizer->token_bytes(1000 + byte), std::string(1, static_cast<char>(byte)));
+}
+
+TEST(TokenizerGolden, TheSameVocabularyFromGgufMetadataGivesTheSameIds) {
+  const Tokenizer* tokenizer = real_tokenizer();
+  ASSERT_NE(tokenizer, nullptr);
+  const auto file = MappedFile::open(kRealFile);
+  const json::value root = parse_json(as_text(file.value().bytes()), "tokenizer.json").value();
+  const json::value& model = root.at("model");
+  std::vector<std::string_view> tokens(model.at("vocab").as_object().size());
+  for (const auto& [spelled, id] : model.at("vocab").as_object())
+    tokens.at(id.to_number<std::size_t>()) = spelled;
+  std::vector<std::uint64_t> types(tokens.size(), 1);
+  for (const auto& added : root.at("added_tokens").as_array())
+    types.at(added.at("id").to_number<std::size_t>()) = added.at("special").as_bool() ? 3 : 4;
+  std::vector<std::string> joined;
+  for (const auto& pair : model.at("merges").as_array())
+    joined.push_back(text_of(pair.at(0)) + " " + text_of(pair.at(1)));
+  const std::vector<std::string_view> merges(joined.begin(), joined.end());
+
+  const auto gguf = Tokenizer::from_gguf(tokens, types, merges, "pixtral", "metadata");
+  ASSERT_TRUE(gguf) << gguf.error().message();
+  const Generator generator;
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    const std::string text = generator.chunk(seed, 8192);
+    EXPECT_EQ(gguf->encode(text), tokenizer->encode(text)) << seed;
+  }
+  for (TokenId id = 0; id < tokens.size(); ++id) {
+    ASSERT_EQ(gguf->token_bytes(id), tokenizer->token_bytes(id)) << id;
+    ASSERT_EQ(gguf->is_special(id), tokenizer->is_special(id)) << id;
+  }
 }
 
 /// small.json with some fields replaced.

@@ -166,6 +166,12 @@ TEST(TokenizerFile, DepthAndDuplicateKeysAreRefused) {
   EXPECT_EQ(error_of_field("pre_tokenizer", nested).code, ErrorCode::too_large);
 }
 
+TEST(TokenizerFile, SmallTextThatAsksForMuchMemoryIsRefused) {
+  std::string text = R"({"x": [)";
+  for (int i = 0; i < 5'000'000; ++i) text += "0,";
+  EXPECT_EQ(load(text + "0]}").error().code, ErrorCode::too_large);
+}
+
 TEST(TokenizerFile, ATokenStringThatComesTwiceKeepsItsFirstId) {
   const auto tokenizer = load(R"({"pre_tokenizer": {"type": "ByteLevel"}, "model": {
       "vocab": {"a": 0, "b": 1, "a": 2, "ab": 3, "ab": 4}, "merges": ["a b"]}})");
@@ -186,6 +192,20 @@ TEST(TokenizerFile, BytesWithoutATokenAreDroppedOrBecomeUnk) {
     ASSERT_TRUE(with);
     EXPECT_EQ(with->encode("axxb"),
               fuse ? (std::vector<TokenId>{0, 2, 1}) : (std::vector<TokenId>{0, 2, 2, 1}));
+  }
+}
+
+TEST(TokenizerFile, NeitherMergesNorWholeWordsMakeAControlTokenOfUserText) {
+  for (const std::string_view ignore_merges : {"true", "false"}) {
+    const auto tokenizer = load(R"({"pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+        {"type": "ByteLevel", "use_regex": false}]},
+        "added_tokens": [{"id": 4, "content": "<x>", "special": true}],
+        "model": {"ignore_merges": )" +
+                                std::string(ignore_merges) + R"(,
+        "vocab": {"<": 0, "x": 1, ">": 2, "<x": 3, "<x>": 4}, "merges": ["< x", "<x >"]}})");
+    ASSERT_TRUE(tokenizer) << tokenizer.error().message();
+    EXPECT_EQ(tokenizer->encode("<x>", Specials::parse), (std::vector<TokenId>{4}));
+    EXPECT_EQ(tokenizer->encode("<x>", Specials::ignore), (std::vector<TokenId>{3, 2}));
   }
 }
 

@@ -12,6 +12,8 @@ namespace tern::text {
 namespace {
 
 constexpr std::size_t kMaxFile = std::size_t{256} << 20;
+/// Outside the vocabulary and the merges: eight for each added token, and little else.
+constexpr std::size_t kMaxValues = std::size_t{1} << 22;
 
 /// Parser events of one tokenizer.json.
 class Handler {
@@ -37,7 +39,7 @@ class Handler {
     }
     return true;
   }
-  bool on_object_end(std::size_t n, json::error_code&) {
+  bool on_object_end(std::size_t n, json::error_code& ec) {
     --depth_;
     if (mode_ == Mode::vocabulary) {
       mode_ = Mode::tree;
@@ -47,7 +49,7 @@ class Handler {
     if (depth_ == 1) in_model_ = false;
     keys_.pop_back();
     stack_.push_object(n);
-    return true;
+    return counted(ec);
   }
   bool on_array_begin(json::error_code& ec) {
     if (mode_ == Mode::vocabulary) return wrong("an array", ec);
@@ -76,7 +78,7 @@ class Handler {
     } else {
       stack_.push_array(n);
     }
-    return true;
+    return counted(ec);
   }
   bool on_key_part(json::string_view part, std::size_t, json::error_code&) {
     part_.append(part.data(), part.size());
@@ -104,6 +106,7 @@ class Handler {
     if (mode_ == Mode::vocabulary) return wrong("a string", ec);
     if (mode_ == Mode::tree) {
       stack_.push_string(text);
+      if (!counted(ec)) return false;
     } else if (in_pair_) {
       merge_parts.push_back(keep(text));
       if (++pair_strings_ > 2) return wrong("a merge of more than two strings", ec);
@@ -119,25 +122,25 @@ class Handler {
   }
   bool on_number_part(json::string_view, json::error_code&) { return true; }
   bool on_int64(std::int64_t i, json::string_view text, json::error_code& ec) {
-    if (mode_ == Mode::tree) return stack_.push_int64(i), true;
+    if (mode_ == Mode::tree) return stack_.push_int64(i), counted(ec);
     if (mode_ == Mode::merges || i < 0) return wrong(std::string(text), ec);
     tokens.back().id = static_cast<std::uint64_t>(i);
     return true;
   }
   bool on_uint64(std::uint64_t u, json::string_view text, json::error_code& ec) {
-    if (mode_ == Mode::tree) return stack_.push_uint64(u), true;
+    if (mode_ == Mode::tree) return stack_.push_uint64(u), counted(ec);
     return wrong(std::string(text), ec);
   }
   bool on_double(double d, json::string_view text, json::error_code& ec) {
-    if (mode_ == Mode::tree) return stack_.push_double(d), true;
+    if (mode_ == Mode::tree) return stack_.push_double(d), counted(ec);
     return wrong(std::string(text), ec);
   }
   bool on_bool(bool b, json::error_code& ec) {
-    if (mode_ == Mode::tree) return stack_.push_bool(b), true;
+    if (mode_ == Mode::tree) return stack_.push_bool(b), counted(ec);
     return wrong(b ? "true" : "false", ec);
   }
   bool on_null(json::error_code& ec) {
-    if (mode_ == Mode::tree) return stack_.push_null(), true;
+    if (mode_ == Mode::tree) return stack_.push_null(), counted(ec);
     return wrong("null", ec);
   }
   bool on_comment_part(json::string_view, json::error_code&) { return true; }
@@ -185,7 +188,14 @@ class Handler {
     return false;
   }
 
+  bool counted(json::error_code& ec) {
+    if (++values_ <= kMaxValues) return true;
+    ec = json::error::array_too_large;
+    return false;
+  }
+
   json::value_stack stack_;
+  std::size_t values_ = 0;
   Mode mode_ = Mode::tree;
   std::size_t depth_ = 0;  ///< of open objects and arrays
   bool in_model_ = false, in_pair_ = false;
@@ -411,7 +421,8 @@ Result<Tokenizer> Tokenizer::from_json(std::string_view text, std::string_view w
   const std::string place = std::string(where) + ", byte " + std::to_string(consumed);
   if (ec)
     return fail(
-        ec == json::error::too_deep ? ErrorCode::too_large : ErrorCode::corrupt,
+        ec == json::error::too_deep || ec == json::error::array_too_large ? ErrorCode::too_large
+                                                                          : ErrorCode::corrupt,
         "tokenizer: " + (handler.problem.empty() ? "JSON: " + ec.message() : handler.problem),
         place, consumed + 1 >= text.size() ? "the file ends early" : "");
   if (text.find_first_not_of(" \t\r\n", consumed) != std::string_view::npos)
