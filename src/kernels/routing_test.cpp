@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <set>
 
@@ -88,9 +89,8 @@ TEST(Route, AgreesWithASortOfAllScores) {
     const auto c = choose(logits, bias, {.top_k = 6});
     std::vector<std::uint32_t> order(128);
     for (std::uint32_t e = 0; e < 128; ++e) order[e] = e;
-    std::ranges::stable_sort(order, [&](auto a, auto b) {
-      return sigmoid(logits[a]) + bias[a] > sigmoid(logits[b]) + bias[b];
-    });
+    std::ranges::sort(order, std::greater(),
+                      [&](auto e) { return std::pair(sigmoid(logits[e]) + bias[e], ~e); });
     order.resize(6);
     EXPECT_EQ(c.experts, order);
   }
