@@ -8,6 +8,7 @@
 #include "text/jinja_interpreter.h"
 #include "text/jinja_natives.h"
 #include "text/jinja_number.h"
+#include "text/jinja_sort.h"
 #include "text/jinja_strings.h"
 #include "text/jinja_text.h"
 
@@ -40,15 +41,9 @@ Eval<std::vector<Keyed>> with_keys(Interpreter& in, std::span<const Value> items
 
 /// Python's sorted(): stable, also when reversed.
 Eval<void> sort_by_key(Interpreter& in, std::vector<Keyed>& keyed, bool reverse) {
-  Failure failure;
-  std::stable_sort(keyed.begin(), keyed.end(), [&](const Keyed& a, const Keyed& b) {
-    if (failure) return false;
-    auto before = reverse ? in.less(b.key, a.key) : in.less(a.key, b.key);
-    if (!before) failure = std::move(before).error();
-    return before.value_or(false);
+  return stable_sort(keyed, [&](const Keyed& a, const Keyed& b) {
+    return reverse ? in.less(b.key, a.key) : in.less(a.key, b.key);
   });
-  if (failure) return std::unexpected(std::move(failure));
-  return {};
 }
 
 Value items_of(Interpreter& in, const std::vector<Keyed>& keyed) {

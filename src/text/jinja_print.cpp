@@ -6,6 +6,7 @@
 
 #include "text/jinja_natives.h"
 #include "text/jinja_number.h"
+#include "text/jinja_sort.h"
 #include "text/jinja_text.h"
 
 namespace tern::text::jinja {
@@ -315,14 +316,8 @@ class JsonWriter {
   Eval<std::vector<Entry>> ordered(const Dict& dict) {
     std::vector<Entry> entries(dict.entries.begin(), dict.entries.end());
     if (!style_.sort_keys) return entries;
-    Failure failure;
-    std::stable_sort(entries.begin(), entries.end(), [&](const Entry& a, const Entry& b) {
-      if (failure) return false;
-      auto before = in_.less(a.key, b.key);
-      if (!before) failure = std::move(before).error();
-      return before.value_or(false);
-    });
-    if (failure) return std::unexpected(std::move(failure));
+    TERN_TRY_VOID(stable_sort(
+        entries, [&](const Entry& a, const Entry& b) { return in_.less(a.key, b.key); }));
     return entries;
   }
 
