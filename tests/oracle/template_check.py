@@ -47,7 +47,8 @@ def main() -> int:
     maker = make.Maker(options.seed)
     different = 0
     for index in range(options.count):
-        variables = {**maker.conversation(), "date_string": "22 Jul 2025"}
+        # The program adds the generation prompt unless told otherwise; a template does not.
+        variables = {"add_generation_prompt": False, **maker.conversation(), "date_string": "22 Jul 2025"}
         path, template = templates[index % len(templates)]
         expected = make.render(template, variables)
         actual = tern_render(options.tern, path, variables)

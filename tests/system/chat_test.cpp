@@ -155,6 +155,7 @@ TEST_F(TerminalChat, HistoryIsKeptForTheNextOneAndPrivate) {
   ASSERT_TRUE(chat.wait_for(">>> "));
   chat.send("\x1b[A\r");  // arrow up, enter
   EXPECT_TRUE(chat.wait_for("Thinking is off.")) << chat.output();
+  ASSERT_TRUE(chat.wait_for(">>> "));  // before it, Ctrl-D is not yet the editor's
   chat.send(kCtrlD);
   chat.finish();
 }
@@ -191,6 +192,7 @@ TEST_F(TerminalChat, ABlockOfLinesIsOneMessage) {
   ASSERT_TRUE(chat.wait_for(">>> "));
   chat.send("/save " + path + "\r");
   ASSERT_TRUE(chat.wait_for("messages saved")) << chat.output();
+  ASSERT_TRUE(chat.wait_for(">>> "));
   chat.send(kCtrlD);
   chat.finish();
   EXPECT_EQ(saved(path)[0].at("content").as_string(), "one \xc3\xa4\ntwo");
