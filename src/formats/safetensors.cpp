@@ -143,6 +143,12 @@ Result<std::string_view> header_text(Bytes file, std::string_view name) {
 
 }  // namespace
 
+std::optional<std::string_view> safetensors_type(DType type) {
+  for (const auto& [spelled, known] : kTypes)
+    if (known == type) return spelled;
+  return std::nullopt;
+}
+
 Result<Safetensors> read_safetensors(Bytes file, std::string_view name) {
   TERN_TRY(const std::string_view text, header_text(file, name));
   // An entry has five values and one for each axis.

@@ -1,7 +1,9 @@
 // safetensors: one file. Shards and their index are put together by checkpoint.h.
 #pragma once
 #include <map>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/mapped_file.h"
@@ -22,5 +24,8 @@ struct Safetensors {
 /// @error too_large    a header over 100 MB (as in the reference) or over kMaxTensors tensors.
 /// @source safetensors README, "Format"
 Result<Safetensors> read_safetensors(Bytes file, std::string_view name);
+
+/// How a header spells a type: "BF16". Nothing for one that safetensors does not have.
+std::optional<std::string_view> safetensors_type(DType type);
 
 }  // namespace tern::formats
