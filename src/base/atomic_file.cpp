@@ -1,6 +1,8 @@
 #include "base/atomic_file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -16,6 +18,13 @@ std::unexpected<Error> io_error(const std::filesystem::path& path, std::string_v
               path.string(), code == ENOSPC ? "free some disk space and try again" : "");
 }
 
+/// Whether `fd` is still the file that `path` names.
+bool names(const std::filesystem::path& path, int fd) {
+  struct stat named{}, opened{};
+  return ::stat(path.c_str(), &named) == 0 && ::fstat(fd, &opened) == 0 &&
+         named.st_dev == opened.st_dev && named.st_ino == opened.st_ino;
+}
+
 }  // namespace
 
 AtomicFile::AtomicFile(std::filesystem::path path, std::filesystem::path partial, int fd)
@@ -24,10 +33,24 @@ AtomicFile::AtomicFile(std::filesystem::path path, std::filesystem::path partial
 Result<AtomicFile> AtomicFile::create(std::filesystem::path path) {
   auto partial = path;
   partial += ".partial";
-  const int fd =
-      ::open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
-  if (fd < 0) return io_error(partial, "cannot create");
-  return AtomicFile(std::move(path), std::move(partial), fd);
+  for (;;) {
+    const int fd = ::open(partial.c_str(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
+    if (fd < 0) return io_error(partial, "cannot create");
+    AtomicFile file(path, partial, fd);
+    // Nothing is touched before the lock is held; a writer that dies releases it.
+    // A file system without locks is no reason to fail.
+    if (::flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+      ::close(std::exchange(file.fd_, -1));
+      return fail(ErrorCode::busy, "another process is writing this file", path.string(),
+                  "wait for it, or choose another name");
+    }
+    if (!names(partial, fd)) {  // the other writer finished in between: this is its file now
+      ::close(std::exchange(file.fd_, -1));
+      continue;
+    }
+    if (::ftruncate(fd, 0) != 0) return io_error(partial, "cannot truncate");
+    return file;
+  }
 }
 
 AtomicFile::AtomicFile(AtomicFile&& other) noexcept
@@ -44,9 +67,9 @@ AtomicFile& AtomicFile::operator=(AtomicFile&& other) noexcept {
 
 AtomicFile::~AtomicFile() {
   if (fd_ < 0) return;
-  ::close(fd_);
   std::error_code ignored;
-  std::filesystem::remove(partial_, ignored);
+  std::filesystem::remove(partial_, ignored);  // while the lock is held: it is ours
+  ::close(fd_);
 }
 
 Result<void> AtomicFile::write(std::span<const std::byte> bytes) {
@@ -65,15 +88,12 @@ Result<void> AtomicFile::write(std::string_view text) {
 
 Result<void> AtomicFile::commit() {
   if (::fsync(fd_) != 0) return io_error(partial_, "cannot sync");
-  const int fd = std::exchange(fd_, -1);
-  const auto abandon = [&](std::string_view action) {
-    auto error = io_error(path_, action);
-    std::error_code ignored;
-    std::filesystem::remove(partial_, ignored);
+  if (::rename(partial_.c_str(), path_.c_str()) != 0) {
+    auto error = io_error(path_, "cannot rename");
+    *this = AtomicFile({}, {}, -1);
     return error;
-  };
-  if (::close(fd) != 0) return abandon("cannot close");
-  if (::rename(partial_.c_str(), path_.c_str()) != 0) return abandon("cannot rename");
+  }
+  ::close(std::exchange(fd_, -1));  // and with it the lock; fsync has said what could go wrong
   // The name itself must survive a power cut; a folder that cannot be synced is no failure.
   const auto folder = path_.has_parent_path() ? path_.parent_path() : std::filesystem::path(".");
   if (const int dir = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); dir >= 0) {

@@ -9,11 +9,12 @@
 
 namespace tern {
 
-/// Bytes go to `<path>.partial` in the same folder; `commit` syncs and renames. Destroying an
-/// uncommitted file removes the partial one.
+/// Bytes go to `<path>.partial` in the same folder, which is locked meanwhile; `commit` syncs and
+/// renames. Destroying an uncommitted file removes the partial one.
 class AtomicFile {
  public:
   /// @error io  the partial file cannot be made (its folder is missing, or not writable).
+  /// @error busy  another AtomicFile, in this process or another, is writing the same path.
   static Result<AtomicFile> create(std::filesystem::path path);
 
   AtomicFile(AtomicFile&& other) noexcept;

@@ -151,6 +151,17 @@ TEST_F(AtomicFiles, KeepTheOldContentsWhenTheProcessIsKilled) {
   EXPECT_EQ(count(), 1u);
 }
 
+TEST_F(AtomicFiles, HaveOneWriterAtATime) {
+  auto first = AtomicFile::create(folder_ / "a");
+  ASSERT_TRUE(first->write("first"));
+  EXPECT_EQ(AtomicFile::create(folder_ / "a").error().code, busy);
+  ASSERT_TRUE(first->commit());
+  EXPECT_EQ(read("a"), "first") << "the second writer touched nothing";
+  auto second = AtomicFile::create(folder_ / "a");
+  ASSERT_TRUE(second) << second.error().message();
+  EXPECT_EQ(read("a"), "first");
+}
+
 TEST_F(AtomicFiles, ReportWhatTheOperatingSystemRefuses) {
   EXPECT_EQ(AtomicFile::create(folder_ / "nowhere/a").error().code, io);
   fs::create_directories(folder_ / "taken/full");

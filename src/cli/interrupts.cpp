@@ -27,6 +27,20 @@ extern "C" void on_signal(int signal) {
   }
 }
 
+/// A page of a mapped file that cannot be read: nothing in the program can go on from there.
+extern "C" void on_bus_error(int signal, siginfo_t* info, void*) {
+  if (info->si_code != BUS_ADRERR) {  // a fault of ours: the default is a core dump
+    ::signal(signal, SIG_DFL);
+    ::raise(signal);
+    return;
+  }
+  constexpr std::string_view message =
+      "\ntern: error: a model file can no longer be read: it was cut short, or its disk failed\n"
+      "hint: do not change a model file while it is in use\n";
+  static_cast<void>(!::write(STDERR_FILENO, message.data(), message.size()));
+  ::_exit(exit_status(ErrorCode::io));
+}
+
 }  // namespace
 
 void Interrupts::install(bool styled) {
@@ -43,6 +57,11 @@ void Interrupts::install(bool styled) {
   }
   action.sa_handler = SIG_IGN;
   ::sigaction(SIGPIPE, &action, nullptr);
+  struct sigaction unreadable{};
+  unreadable.sa_sigaction = on_bus_error;
+  unreadable.sa_flags = SA_SIGINFO;
+  sigemptyset(&unreadable.sa_mask);
+  ::sigaction(SIGBUS, &unreadable, nullptr);
 }
 
 int Interrupts::received() {
@@ -56,6 +75,8 @@ void Interrupts::forget() {
 StartThreadsWithoutSignals::StartThreadsWithoutSignals() {
   sigset_t all;
   sigfillset(&all);
+  // A fault of the thread itself ends the process unheard when it is blocked.
+  for (const int fault : {SIGBUS, SIGSEGV, SIGILL, SIGFPE, SIGABRT}) sigdelset(&all, fault);
   ::pthread_sigmask(SIG_SETMASK, &all, &before_);
 }
 

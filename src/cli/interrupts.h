@@ -8,7 +8,8 @@ namespace tern::cli {
 /// SIGINT, SIGTERM and SIGHUP end the program with status 128 + signal, except
 ///  - while a CancelOnInterrupt lives: the first one cancels, the next one ends;
 ///  - else, while a NoteInterrupt lives: it is only noted (system calls return EINTR).
-/// SIGPIPE is ignored; writes report it.
+/// SIGPIPE is ignored; writes report it. SIGBUS for a page of a mapped file that cannot be read
+/// ends the program with a message and the status of ErrorCode::io.
 class Interrupts {
  public:
   /// @param styled  standard output may be in the middle of an escape sequence's effect

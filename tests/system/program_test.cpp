@@ -188,5 +188,21 @@ TEST(Documentation, NamesEveryOptionAndNoOther) {
   EXPECT_EQ(names(text), names(helps + run_tern({"--help"}).out + " --version "));
 }
 
+TEST(Program, SaysSoWhenAModelFileIsCutShortWhileInUse) {
+  const TemporaryFolder folder;
+  const std::filesystem::path demo = TERN_SOURCE_DIR "/demo/model";
+  std::filesystem::copy(demo, folder.path() / "model");
+  Process chat({.arguments = {"chat", (folder.path() / "model").string(), "--threads", "2"}});
+  chat.send("Hello\n");
+  ASSERT_TRUE(chat.wait_for("\n"));
+  std::filesystem::resize_file(folder.path() / "model/model.safetensors", 4096);
+  chat.send("Hello again\n");
+  chat.close_input();
+  const auto outcome = chat.finish();
+  EXPECT_EQ(outcome.status, 74);
+  EXPECT_FALSE(outcome.killed_by_signal);
+  EXPECT_THAT(outcome.err, HasSubstr("a model file can no longer be read"));
+}
+
 }  // namespace
 }  // namespace tern::system
