@@ -30,7 +30,7 @@ bool names(const std::filesystem::path& path, int fd) {
 AtomicFile::AtomicFile(std::filesystem::path path, std::filesystem::path partial, int fd)
     : path_(std::move(path)), partial_(std::move(partial)), fd_(fd) {}
 
-Result<AtomicFile> AtomicFile::create(std::filesystem::path path) {
+Result<AtomicFile> AtomicFile::create(const std::filesystem::path& path) {
   auto partial = path;
   partial += ".partial";
   for (;;) {

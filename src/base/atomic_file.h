@@ -15,7 +15,7 @@ class AtomicFile {
  public:
   /// @error io  the partial file cannot be made (its folder is missing, or not writable).
   /// @error busy  another AtomicFile, in this process or another, is writing the same path.
-  static Result<AtomicFile> create(std::filesystem::path path);
+  static Result<AtomicFile> create(const std::filesystem::path& path);
 
   AtomicFile(AtomicFile&& other) noexcept;
   AtomicFile& operator=(AtomicFile&& other) noexcept;
