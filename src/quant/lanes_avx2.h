@@ -57,6 +57,25 @@ TERN_WORD float sum(Lanes v) {
   return _mm_cvtss_f32(_mm_add_ss(v2, _mm_movehdup_ps(v2)));
 }
 
+template <int h>
+TERN_WORD Lanes swap_lanes(Lanes v) {
+  if constexpr (h == 8) return {v.high, v.low};
+  if constexpr (h == 4)
+    return {_mm256_permute2f128_ps(v.low, v.low, 1), _mm256_permute2f128_ps(v.high, v.high, 1)};
+  if constexpr (h == 2) return {_mm256_permute_ps(v.low, 0x4e), _mm256_permute_ps(v.high, 0x4e)};
+  if constexpr (h == 1) return {_mm256_permute_ps(v.low, 0xb1), _mm256_permute_ps(v.high, 0xb1)};
+}
+template <int h>
+TERN_WORD Lanes negate_upper(Lanes v) {
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  if constexpr (h == 8) return {v.low, _mm256_xor_ps(v.high, _mm256_set1_ps(-0.0f))};
+  constexpr int shift = h == 1 ? 31 : h == 2 ? 30 : 29;  // bit h of the lane becomes the sign
+  const __m256i sign = _mm256_and_si256(_mm256_slli_epi32(lane, shift),
+                                        _mm256_set1_epi32(static_cast<int>(0x80000000)));
+  return {_mm256_xor_ps(v.low, _mm256_castsi256_ps(sign)),
+          _mm256_xor_ps(v.high, _mm256_castsi256_ps(sign))};
+}
+
 TERN_WORD Ints ints(int v) {
   return {_mm256_set1_epi32(v), _mm256_set1_epi32(v)};
 }
@@ -65,6 +84,9 @@ TERN_WORD Ints bit_and(Ints a, Ints b) {
 }
 TERN_WORD Ints bit_or(Ints a, Ints b) {
   return {_mm256_or_si256(a.low, b.low), _mm256_or_si256(a.high, b.high)};
+}
+TERN_WORD Ints add(Ints a, Ints b) {
+  return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};
 }
 TERN_WORD Ints subtract(Ints a, Ints b) {
   return {_mm256_sub_epi32(a.low, b.low), _mm256_sub_epi32(a.high, b.high)};
@@ -81,6 +103,20 @@ TERN_WORD Ints where_equal(Ints a, Ints b, int value) {
   const __m256i v = _mm256_set1_epi32(value);
   return {_mm256_and_si256(_mm256_cmpeq_epi32(a.low, b.low), v),
           _mm256_and_si256(_mm256_cmpeq_epi32(a.high, b.high), v)};
+}
+TERN_WORD Ints where_greater(Lanes a, Lanes b, int value) {
+  const __m256i v = _mm256_set1_epi32(value);
+  return {_mm256_and_si256(_mm256_castps_si256(_mm256_cmp_ps(a.low, b.low, _CMP_GT_OQ)), v),
+          _mm256_and_si256(_mm256_castps_si256(_mm256_cmp_ps(a.high, b.high, _CMP_GT_OQ)), v)};
+}
+TERN_WORD void store_bytes(std::uint8_t* p, Ints v) {
+  const __m256i low = _mm256_set1_epi32(255);
+  const __m256i pairs = _mm256_packus_epi32(_mm256_and_si256(v.low, low),
+                                            _mm256_and_si256(v.high, low));  // 0-3 8-11 | 4-7 12-15
+  const __m256i bytes = _mm256_packus_epi16(pairs, pairs);
+  const __m128i halves =
+      _mm_unpacklo_epi32(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));
+  std::memcpy(p, &halves, sizeof halves);
 }
 TERN_WORD Ints where_bit(std::uint32_t bits, int value) {
   const Ints lane = {_mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128),

@@ -52,6 +52,21 @@ TERN_WORD float sum(Lanes v) {
   return _mm_cvtss_f32(_mm_add_ss(v2, _mm_movehdup_ps(v2)));
 }
 
+/// Lane i and lane i xor h change places, for h = 1, 2, 4, 8.
+template <int h>
+TERN_WORD Lanes swap_lanes(Lanes v) {
+  if constexpr (h == 1) return _mm512_permute_ps(v, 0xb1);
+  if constexpr (h == 2) return _mm512_permute_ps(v, 0x4e);
+  if constexpr (h == 4) return _mm512_shuffle_f32x4(v, v, 0xb1);
+  if constexpr (h == 8) return _mm512_shuffle_f32x4(v, v, 0x4e);
+}
+/// -v in the lanes i with i & h.
+template <int h>
+TERN_WORD Lanes negate_upper(Lanes v) {
+  constexpr __mmask16 upper = h == 1 ? 0xaaaa : h == 2 ? 0xcccc : h == 4 ? 0xf0f0 : 0xff00;
+  return _mm512_mask_xor_ps(v, upper, v, _mm512_set1_ps(-0.0f));
+}
+
 TERN_WORD Ints ints(int v) {
   return _mm512_set1_epi32(v);
 }
@@ -60,6 +75,9 @@ TERN_WORD Ints bit_and(Ints a, Ints b) {
 }
 TERN_WORD Ints bit_or(Ints a, Ints b) {
   return _mm512_or_si512(a, b);
+}
+TERN_WORD Ints add(Ints a, Ints b) {
+  return _mm512_add_epi32(a, b);
 }
 TERN_WORD Ints subtract(Ints a, Ints b) {
   return _mm512_sub_epi32(a, b);
@@ -73,6 +91,15 @@ TERN_WORD Ints shift_right(Ints v, int n) {
 /// `value` in the lanes where a equals b, else 0.
 TERN_WORD Ints where_equal(Ints a, Ints b, int value) {
   return _mm512_maskz_set1_epi32(_mm512_cmpeq_epi32_mask(a, b), value);
+}
+/// `value` in the lanes where a > b, else 0.
+TERN_WORD Ints where_greater(Lanes a, Lanes b, int value) {
+  return _mm512_maskz_set1_epi32(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), value);
+}
+/// The low byte of each lane.
+TERN_WORD void store_bytes(std::uint8_t* p, Ints v) {
+  const __m128i bytes = _mm512_cvtepi32_epi8(v);
+  std::memcpy(p, &bytes, sizeof bytes);
 }
 /// `value` in the lanes whose bit is set, else 0.
 TERN_WORD Ints where_bit(std::uint32_t bits, int value) {
