@@ -11,6 +11,13 @@
 
 namespace tern::quant {
 
+/// What the codecs take x for: NaN for 0, and what f16 cannot hold for the nearest that it can.
+inline float storable(float x) {
+  constexpr float kMaxF16 = 65504;
+  if (x != x) return 0;
+  return x > kMaxF16 ? kMaxF16 : x < -kMaxF16 ? -kMaxF16 : x;
+}
+
 /// A codebook of up to kMaxCodebookBits bits at fixed places; bounds that do not exist are
 /// infinite.
 struct CodebookTable {

@@ -55,12 +55,6 @@ constexpr auto whole_numbers(int offset) {
 constexpr auto kQ8Levels = whole_numbers<8>(128), kAffine8Levels = whole_numbers<8>(0);
 constexpr auto kQ4Levels = whole_numbers<4>(8), kAffine4Levels = whole_numbers<4>(0);
 
-/// NaN as 0, and what f16 cannot hold as the nearest that it can.
-float storable(float x) {
-  if (std::isnan(x)) return 0;
-  return std::clamp(x, -kMaxF16, kMaxF16);
-}
-
 /// Half away from zero, as roundf.
 float round_away(float x) {
   const float whole = std::trunc(x);

@@ -204,4 +204,11 @@ void Rotation::forward_batch(const float* x, std::size_t count, float* r) const 
   for (std::size_t i = 0; i < count; ++i) forward({r + i * dim_, dim_});
 }
 
+void Rotation::inverse_batch(const float* r, std::size_t count, float* x) const {
+  if (kind_ == RotationKind::haar)
+    return codec_kernels(active_isa()).multiply(parameters_->data(), dim_, r, count, x);
+  std::copy_n(r, count * dim_, x);
+  for (std::size_t i = 0; i < count; ++i) inverse({x + i * dim_, dim_});
+}
+
 }  // namespace tern::quant

@@ -51,9 +51,10 @@ class Rotation {
   void forward(std::span<float> x) const;
   void inverse(std::span<float> x) const;
 
-  /// r <- R x for `count` vectors, [count, dim]; the same bits as one at a time. x and r must not
-  /// overlap.
+  /// r <- R x and x <- R^T r for `count` vectors, [count, dim]; the same bits as one at a time. x
+  /// and r must not overlap.
   void forward_batch(const float* x, std::size_t count, float* r) const;
+  void inverse_batch(const float* r, std::size_t count, float* x) const;
 
  private:
   Rotation(RotationKind kind, std::size_t dim) : kind_(kind), dim_(dim) {}
