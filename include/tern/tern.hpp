@@ -30,14 +30,26 @@ namespace tern {
 
 using TokenId = std::uint32_t;
 
-/// Number format of the attention cache.
-enum class KvType : std::uint8_t { f32, f16, bf16 };
+/// The attention cache. Types are named as docs/kv-cache.md lists them: "f16", "q8_0", "turbo4"...
+/// A query at position p reads position s as 16-bit floats if s < sinks, s > p - recent or
+/// p < quantized_start, and as codes otherwise; so results depend on tokens and positions alone.
+struct KvOptions {
+  /// "turbo4"; "turbo4:turbo3" for keys and values apart. Empty: what the model's name promises
+  /// (-TQ-KV: turbo4, -RQ-KV: iso4), else f16.
+  std::string keys = {};
+  std::string values = {};          ///< empty: as `keys` says
+  std::size_t sinks = 4;            ///< first tokens that stay 16-bit
+  std::size_t recent = 128;         ///< last tokens that are still 16-bit
+  std::size_t quantized_start = 0;  ///< before it, nothing is quantized
+  /// Attention layers that stay f16, counted from 0 among the attention layers.
+  std::vector<std::size_t> full_layers = {};
+};
 
 struct LoadOptions {
   std::size_t threads = 0;  ///< 0: every CPU that the process may use
   /// Most tokens that a conversation may hold; 0: the model's own limit, or what memory allows.
   std::size_t context = 0;
-  KvType kv_type = KvType::f16;
+  KvOptions kv = {};
   std::size_t prefill_chunk = 512;  ///< tokens that are processed together; also the cancel grain
   /// Called while the model is opened and between prefill chunks, on the thread that waits for it:
   /// what, done, total.
@@ -184,7 +196,10 @@ struct ModelInfo {
   std::size_t context = 0;  ///< tokens
   std::uint64_t parameters = 0;
   std::uint64_t weight_bytes = 0;
-  std::uint64_t kv_bytes_per_token = 0;
+  std::string kv_keys;  ///< cache types, for example "turbo4"
+  std::string kv_values;
+  bool kv_from_name = false;                ///< the model's name asked for them
+  std::uint64_t kv_bytes_per_token = 0;     ///< of a long context, windows apart
   std::uint64_t state_bytes = 0;            ///< recurrent state of one session
   std::uint64_t resident_weight_bytes = 0;  ///< of the mapped files, in memory now
 };

@@ -84,6 +84,10 @@ std::string short_name(const std::string& path) {
                      end - (begin == std::string::npos ? std::size_t(-1) : begin));
 }
 
+std::string kv_name(const ModelInfo& info) {
+  return info.kv_keys == info.kv_values ? info.kv_keys : info.kv_keys + ":" + info.kv_values;
+}
+
 class Bench : public Command {
  public:
   void declare(Options& options) override {
@@ -91,9 +95,7 @@ class Bench : public Command {
     declare_model(options, model_);
     options.integers("-t,--threads", threads_, {1, 1024},
                      "thread counts to measure; default: the CPUs that the process may use");
-    options.choice("--kv", model_.kv,
-                   {{"f32", KvType::f32}, {"f16", KvType::f16}, {"bf16", KvType::bf16}},
-                   "number format of the attention cache; default: f16");
+    declare_kv(options, model_);
     options.integer("--prefill-chunk", model_.prefill_chunk, {1, 1u << 16},
                     "prompt tokens that are read together; default: 512");
     options.text("--isa", "NAME", model_.isa,
@@ -132,7 +134,7 @@ class Bench : public Command {
       TERN_TRY(const auto model, load_model(model_, context));
       for (const auto& test : tests) {
         TERN_TRY(auto speed, measure(model, test, context));
-        rows.push_back({model.info(), threads, std::string(name(model_.kv)), test, speed});
+        rows.push_back({model.info(), threads, kv_name(model.info()), test, speed});
         if (format_ == Format::jsonl) {
           context.out.write(json::serialize(to_json(rows.back())) + "\n");
           context.out.flush();

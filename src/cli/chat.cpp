@@ -5,6 +5,7 @@
 #include <csignal>
 
 #include "base/atomic_file.h"
+#include "base/suggest.h"
 #include "cli/answer_printer.h"
 #include "cli/chat_input.h"
 #include "cli/command.h"
@@ -15,7 +16,6 @@
 #include "cli/line_reader.h"
 #include "cli/model_options.h"
 #include "cli/stats.h"
-#include "cli/suggest.h"
 
 namespace tern::cli {
 namespace {

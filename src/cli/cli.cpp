@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
+#include "base/suggest.h"
 #include "cli/command.h"
 #include "cli/help.h"
 #include "cli/interrupts.h"
-#include "cli/suggest.h"
 
 namespace tern::cli {
 namespace {

@@ -37,6 +37,7 @@ struct TypeTotal {
 struct Facts {
   formats::Checkpoint checkpoint;
   model::Config config;
+  engine::KvChoice kv;
   std::vector<model::TensorEntry> tensors = {};
   std::map<std::string, TypeTotal> types = {};
   std::uint64_t parameters = 0;
@@ -53,9 +54,7 @@ class Info : public Command {
   void declare(Options& options) override {
     options.group("Model");
     declare_model(options, model_);
-    options.choice("--kv", model_.kv,
-                   {{"f32", KvType::f32}, {"f16", KvType::f16}, {"bf16", KvType::bf16}},
-                   "number format of the attention cache to reckon with; default: f16");
+    declare_kv(options, model_);
     options.group("Output");
     options.flag("--tensors", list_tensors_, "list every tensor: name, type, shape, bytes");
     options.flag("--json", json_, "print one JSON object");
@@ -66,7 +65,9 @@ class Info : public Command {
     TERN_TRY(const auto name, model_name(model_));
     TERN_TRY(auto checkpoint, engine::open_checkpoint(name));
     TERN_TRY(auto config, model::Config::from(checkpoint));
-    Facts facts{.checkpoint = std::move(checkpoint), .config = std::move(config)};
+    TERN_TRY(auto kv, kv_choice(model_, name));
+    Facts facts{
+        .checkpoint = std::move(checkpoint), .config = std::move(config), .kv = std::move(kv)};
     look_at_weights(facts);
     look_at_text(facts);
     context.out.write(json_ ? json::serialize(to_json(facts)) + "\n" : to_text(facts));
@@ -80,9 +81,8 @@ class Info : public Command {
     if (const auto loaded = model::Model::load(facts.checkpoint)) {
       facts.tensors = loaded->tensors();
       facts.parameters = loaded->parameters();
-      const auto kv = state_type(model_.kv);
       for (const auto tokens : kContexts) {
-        if (const auto needs = loaded->memory(tokens, kv))
+        if (const auto needs = loaded->memory(tokens, facts.kv.config))
           facts.memory.emplace_back(tokens, *needs);
       }
     } else {
@@ -172,8 +172,9 @@ class Info : public Command {
     line("chat template", template_text(facts));
     text += "\nWeights by type\n\n" + types_table(facts).markdown();
     if (!facts.memory.empty())
-      text += fmt::format("\nMemory by context length, cache in {}\n\n{}", name(model_.kv),
-                          memory_table(facts).markdown());
+      text += fmt::format(
+          "\nMemory by context length, cache in {}{}\n\n{}", engine::kv_label(facts.kv.config),
+          facts.kv.from_name ? ", as the name asks for" : "", memory_table(facts).markdown());
     if (list_tensors_) text += "\nTensors\n\n" + tensors_table(facts).markdown();
     return printable(text);
   }
@@ -249,7 +250,7 @@ class Info : public Command {
                         {"tokenizer", facts.tokenizer},
                         {"chat_template", facts.has_template},
                         {"thinks_by_default", facts.thinks},
-                        {"kv", name(model_.kv)},
+                        {"kv", engine::kv_label(facts.kv.config)},
                         {"types", types},
                         {"memory", memory},
                         {"problems", problems}};

@@ -33,7 +33,7 @@ constexpr std::uint64_t kMaxLogitBytes = 256u << 20;  // of one chunk, in memory
 class Logits : public Command {
  public:
   void declare(Options& options) override {
-    model_.kv = KvType::f32;
+    model_.kv_default = "f32";
     options.group("Model");
     declare_model(options, model_);
     declare_compute(options, model_);
@@ -60,15 +60,16 @@ class Logits : public Command {
              parse_token_ids(text, input_name(*tokens_), model.config().vocab_size));
     if (tokens.empty())
       return fail(ErrorCode::usage, "the array of token ids is empty", input_name(*tokens_));
-    TERN_TRY_VOID(write(model, tokens, context));
+    TERN_TRY(const auto kv, kv_choice(model_, name));
+    TERN_TRY_VOID(write(model, kv.config, tokens, context));
     return 0;
   }
 
  private:
-  Result<void> write(model::Model& model, std::span<const std::uint32_t> tokens,
-                     Context& context) const {
+  Result<void> write(model::Model& model, const state::KvConfig& kv,
+                     std::span<const std::uint32_t> tokens, Context& context) const {
     const std::size_t vocabulary = model.config().vocab_size;
-    TERN_TRY(auto sequence, model.new_sequence(state_type(model_.kv), tokens.size()));
+    TERN_TRY(auto sequence, model.new_sequence(kv, tokens.size()));
     TERN_TRY(auto file, NpyWriter::create(*output_, last_ ? 1 : tokens.size(), vocabulary));
     const auto pool = [&] {
       const StartThreadsWithoutSignals quiet;

@@ -21,16 +21,4 @@ Result<text::Tokenizer> open_tokenizer(const std::string& path) {
   return vocabulary.tokenizer;
 }
 
-state::KvType state_type(KvType type) {
-  switch (type) {
-    case KvType::f32:
-      return state::KvType::f32;
-    case KvType::f16:
-      return state::KvType::f16;
-    case KvType::bf16:
-      return state::KvType::bf16;
-  }
-  return state::KvType::f16;
-}
-
 }  // namespace tern::cli

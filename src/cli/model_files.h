@@ -4,7 +4,6 @@
 #include <tern/tern.hpp>
 
 #include "base/error.h"
-#include "model/forward.h"
 #include "text/tokenizer.h"
 
 namespace tern::cli {
@@ -12,8 +11,5 @@ namespace tern::cli {
 /// The tokenizer of a model, of a tokenizer.json, or of a folder that holds one; weights are not
 /// needed.
 Result<text::Tokenizer> open_tokenizer(const std::string& path);
-
-/// The public name of a cache format as the model's own.
-state::KvType state_type(KvType type);
 
 }  // namespace tern::cli

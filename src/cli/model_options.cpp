@@ -14,12 +14,48 @@ void declare_model(Options& options, ModelOptions& target) {
   options.exclusive({"--model", "MODEL"});
 }
 
+void declare_kv(Options& options, ModelOptions& target) {
+  const auto types = [](std::optional<std::string>& to) {
+    return [&to](const std::string& typed) -> Result<void> {
+      TERN_TRY_VOID(engine::parse_kv(typed));
+      to = typed;
+      return {};
+    };
+  };
+  const auto names = engine::kv_names();
+  options.words("--kv", "TYPE[:TYPE]", names,
+                "type of the attention cache, or of its keys and values: f16, q8_0, turbo4, "
+                "turbo4:turbo3, iso4, ...; default: " +
+                    target.kv_default +
+                    ", or what a model's name promises (-TQ-KV: turbo4, -RQ-KV: iso4)",
+                types(target.kv));
+  options.words("--cache-type-k", "TYPE", names, "type of the keys alone", types(target.kv_keys));
+  options.words("--cache-type-v", "TYPE", names, "type of the values alone",
+                types(target.kv_values));
+  options.text("--kv-bits", "BITS", target.kv_bits,
+               "the same as a number of bits: 4, or 3.5 for keys of 3 and values of 4");
+  options.choice(
+      "--kv-quant-scheme", target.kv_scheme,
+      {{"turboquant", "turboquant"}, {"rotorquant", "rotorquant"}, {"uniform", "uniform"}},
+      "what --kv-bits means; default: uniform, turboquant for a fraction");
+  options.integer("--kv-group-size", target.kv_group, {1, 1024},
+                  "values that share a scale, of --kv-quant-scheme uniform; default: 64");
+  options.integer("--kv-sinks", target.kv_sinks, {0, 1u << 24},
+                  "first tokens that stay 16-bit; default: 4");
+  options.integer("--kv-recent", target.kv_recent, {0, 1u << 24},
+                  "last tokens that are still 16-bit; default: 128");
+  options.integer("--quantized-kv-start", target.kv_start, {0, 1u << 24},
+                  "nothing is quantized before so many tokens; default: 0");
+  options.integers("--kv-f16-layers", target.kv_full_layers, {0, 1023},
+                   "attention layers that stay f16, counted from 0");
+  options.exclusive({"--kv", "--kv-bits", "--cache-type-k"});
+  options.exclusive({"--kv", "--kv-bits", "--cache-type-v"});
+}
+
 void declare_compute(Options& options, ModelOptions& target) {
   options.integer("-t,--threads", target.threads, {1, 1024},
                   "threads; default: one for each CPU that the process may use");
-  options.choice("--kv", target.kv,
-                 {{"f32", KvType::f32}, {"f16", KvType::f16}, {"bf16", KvType::bf16}},
-                 "number format of the attention cache; default: " + std::string(name(target.kv)));
+  declare_kv(options, target);
   options.text("--isa", "NAME", target.isa,
                "instruction set: scalar, neon, avx2, avx512 or amx; default: $TERN_ISA, or the "
                "best that this CPU has");
@@ -49,13 +85,40 @@ Result<void> choose_isa(const ModelOptions& options) {
   return std::unexpected(isa.error());
 }
 
+namespace {
+
+Result<KvOptions> kv_options(const ModelOptions& options) {
+  KvOptions kv;
+  if (options.kv) kv.keys = *options.kv;
+  if (options.kv_bits) {
+    auto types = engine::parse_kv_bits(*options.kv_bits, options.kv_scheme, options.kv_group);
+    if (!types) {
+      types.error().where = "--" + types.error().where;
+      return std::unexpected(types.error());
+    }
+    kv.keys = quant::name(types->keys);
+    kv.values = quant::name(types->values);
+  }
+  if (options.kv_keys) kv.keys = *options.kv_keys;
+  if (options.kv_values) kv.values = *options.kv_values;
+  if (options.kv_keys.has_value() != options.kv_values.has_value())  // the other side is f16
+    (options.kv_keys ? kv.values : kv.keys) = "f16";
+  kv.sinks = options.kv_sinks;
+  kv.recent = options.kv_recent;
+  kv.quantized_start = options.kv_start;
+  kv.full_layers.assign(options.kv_full_layers.begin(), options.kv_full_layers.end());
+  return kv;
+}
+
+}  // namespace
+
 Result<Model> load_model(const ModelOptions& options, Context& context) {
   TERN_TRY(const auto model, model_name(options));
   TERN_TRY_VOID(choose_isa(options));
   LoadOptions load;
   load.threads = options.threads.value_or(0);
   load.context = options.context;
-  load.kv_type = options.kv;
+  TERN_TRY(load.kv, kv_options(options));
   load.prefill_chunk = options.prefill_chunk;
   load.progress = [&context](std::string_view what, std::size_t done, std::size_t total) {
     context.progress.update(what, done, total);
@@ -63,19 +126,19 @@ Result<Model> load_model(const ModelOptions& options, Context& context) {
   const StartThreadsWithoutSignals quiet;
   auto loaded = Model::load(model, load);
   context.progress.clear();
+  if (loaded && loaded->info().kv_from_name) {
+    const auto info = loaded->info();
+    context.err.write("tern: the cache is " + info.kv_keys +
+                      ", as the model's name asks for (--kv f16 turns it off)\n");
+    context.err.flush();
+  }
   return loaded;
 }
 
-std::string_view name(KvType type) {
-  switch (type) {
-    case KvType::f32:
-      return "f32";
-    case KvType::f16:
-      return "f16";
-    case KvType::bf16:
-      return "bf16";
-  }
-  return "f16";
+Result<engine::KvChoice> kv_choice(const ModelOptions& options, std::string_view model) {
+  TERN_TRY(const auto kv, kv_options(options));
+  TERN_TRY(const auto fallback, engine::parse_kv(options.kv_default));
+  return engine::resolve_kv(kv, model, fallback);
 }
 
 }  // namespace tern::cli

@@ -6,6 +6,7 @@
 
 #include "cli/context.h"
 #include "cli/options.h"
+#include "engine/kv_options.h"
 
 namespace tern::cli {
 
@@ -13,13 +14,20 @@ struct ModelOptions {
   std::optional<std::string> model, positional;
   std::optional<std::uint64_t> threads;
   std::uint64_t context = 0;
-  KvType kv = KvType::f16;
+  std::optional<std::string> kv, kv_keys, kv_values, kv_bits;
+  std::string kv_scheme;           // of kv_bits
+  std::uint64_t kv_group = 64;     // of kv_bits
+  std::string kv_default = "f16";  // unless the model's name asks for another
+  std::uint64_t kv_sinks = 4, kv_recent = 128, kv_start = 0;
+  std::vector<std::uint64_t> kv_full_layers;
   std::uint64_t prefill_chunk = 512;
   std::optional<std::string> isa;
 };
 
 /// Declares "-m,--model" and the positional MODEL.
 void declare_model(Options& options, ModelOptions& target);
+/// Declares the cache: types, windows.
+void declare_kv(Options& options, ModelOptions& target);
 /// Declares how it computes: threads, KV cache, instruction set.
 void declare_compute(Options& options, ModelOptions& target);
 /// The same, and how much is held and read: context, prefill chunk.
@@ -34,6 +42,7 @@ Result<void> choose_isa(const ModelOptions& options);
 /// Chooses the instruction set and loads the model, with a progress line on a terminal.
 Result<Model> load_model(const ModelOptions& options, Context& context);
 
-std::string_view name(KvType type);
+/// The cache that was asked for, names checked.
+Result<engine::KvChoice> kv_choice(const ModelOptions& options, std::string_view model);
 
 }  // namespace tern::cli

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <iterator>
 
-#include "cli/suggest.h"
+#include "base/suggest.h"
 
 namespace tern::cli {
 namespace {
@@ -168,6 +168,13 @@ void Options::choice(std::string_view names, std::vector<std::string> words, std
         store(static_cast<std::size_t>(std::distance(words.begin(), found)));
         return {};
       });
+}
+
+void Options::words(std::string_view names, std::string value, std::vector<std::string> words,
+                    std::string help, std::function<Result<void>(const std::string&)> store) {
+  add({split(names, ','), std::move(value), std::move(help), "", ValueKind::choice,
+       std::move(words)},
+      false, std::move(store));
 }
 
 void Options::exclusive(std::initializer_list<std::string_view> names) {

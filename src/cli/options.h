@@ -79,6 +79,10 @@ class Options {
   void custom(std::string_view names, std::string value, std::string help,
               std::function<Result<void>(const std::string&)> store);
 
+  /// The same for a value that is usually one of `words`, which the shells complete.
+  void words(std::string_view names, std::string value, std::vector<std::string> words,
+             std::string help, std::function<Result<void>(const std::string&)> store);
+
   /// At most one of these may be given.
   void exclusive(std::initializer_list<std::string_view> names);
 

@@ -2,9 +2,9 @@
 #include <gmock/gmock.h>
 #include <rapidcheck/gtest.h>
 
+#include "base/suggest.h"
 #include "cli/progress.h"
 #include "cli/stats.h"
-#include "cli/suggest.h"
 #include "cli/table.h"
 #include "cli/terminal.h"
 

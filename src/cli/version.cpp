@@ -2,10 +2,10 @@
 #include <fmt/format.h>
 
 #include "base/cpu.h"
+#include "base/suggest.h"
 #include "base/thread_pool.h"
 #include "cli/command.h"
 #include "cli/help.h"
-#include "cli/suggest.h"
 
 namespace tern::cli {
 namespace {

@@ -31,18 +31,6 @@ Result<void> check(const LoadOptions& options) {
   return {};
 }
 
-state::KvType kv_type(KvType type) {
-  switch (type) {
-    case KvType::f32:
-      return state::KvType::f32;
-    case KvType::bf16:
-      return state::KvType::bf16;
-    case KvType::f16:
-      break;
-  }
-  return state::KvType::f16;
-}
-
 }  // namespace
 
 Result<Checkpoint> open_checkpoint(std::string_view model) {
@@ -69,6 +57,7 @@ Result<std::unique_ptr<Engine>> Engine::load(Checkpoint checkpoint, const LoadOp
   std::unique_ptr<Engine> engine(new Engine(std::move(checkpoint), std::move(model),
                                             std::move(vocabulary), std::move(chat), defaults,
                                             options));
+  TERN_TRY(engine->kv_, resolve_kv(options.kv, engine->checkpoint_.display_name()));
   TERN_TRY(engine->context_, engine->find_context());
   engine->report("opening", 2, 2);
   return engine;
@@ -88,13 +77,13 @@ Engine::~Engine() = default;
 
 Result<std::size_t> Engine::find_context() const {
   if (options_.context != 0) {
-    TERN_TRY_VOID(model_.new_sequence(kv_type(options_.kv_type), options_.context));
+    TERN_TRY_VOID(model_.new_sequence(kv_.config, options_.context));
     return options_.context;
   }
   const std::size_t claimed = model_.config().max_position_embeddings;
   std::size_t context = claimed == 0 ? kFamilyContext : std::min(claimed, kFamilyContext);
   while (true) {
-    const auto sequence = model_.new_sequence(kv_type(options_.kv_type), context);
+    const auto sequence = model_.new_sequence(kv_.config, context);
     if (sequence) return context;
     if (sequence.error().code != ErrorCode::too_large || context / 2 < kLeastContext)
       return std::unexpected(sequence.error());
@@ -112,13 +101,16 @@ ModelInfo Engine::info() const {
           .context = context_,
           .parameters = model_.parameters(),
           .weight_bytes = model_.weight_bytes(),
-          .kv_bytes_per_token = shape.kv_bytes_per_token(kv_type(options_.kv_type)),
+          .kv_keys = std::string(quant::name(kv_.config.keys)),
+          .kv_values = std::string(quant::name(kv_.config.values)),
+          .kv_from_name = kv_.from_name,
+          .kv_bytes_per_token = shape.kv_bytes_per_token(kv_.config),
           .state_bytes = shape.state_bytes(),
           .resident_weight_bytes = checkpoint_.resident_bytes()};
 }
 
 Result<state::Sequence> Engine::new_sequence() const {
-  return model_.new_sequence(kv_type(options_.kv_type), context_);
+  return model_.new_sequence(kv_.config, context_);
 }
 
 Result<void> Engine::forward(std::span<const TokenId> tokens, state::Sequence& sequence,

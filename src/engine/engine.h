@@ -10,6 +10,7 @@
 #include "base/thread_pool.h"
 #include "engine/chat.h"
 #include "engine/defaults.h"
+#include "engine/kv_options.h"
 #include "engine/vocabulary.h"
 #include "formats/checkpoint.h"
 #include "model/forward.h"
@@ -39,6 +40,7 @@ class Engine {
   const Chat& chat() const { return chat_; }
   const Defaults& defaults() const { return defaults_; }
   ModelInfo info() const;
+  const state::KvConfig& kv_config() const { return kv_.config; }
 
   /// Most tokens that a conversation may hold.
   std::size_t context() const { return context_; }
@@ -66,6 +68,7 @@ class Engine {
   Chat chat_;
   Defaults defaults_;
   LoadOptions options_;
+  KvChoice kv_;
   std::size_t context_ = 0;
   std::mutex step_;  // one forward at a time
   ThreadPool pool_;

@@ -41,11 +41,11 @@ TEST(Engine, TheContextIsTheModelsOwnUnlessOneIsAskedFor) {
 }
 
 TEST(Engine, ACacheOfTwiceTheWidthTakesTwiceTheMemory) {
-  const auto bytes = [](KvType type) {
-    return (*Engine::load("demo", {.threads = 1, .kv_type = type}))->info().kv_bytes_per_token;
+  const auto bytes = [](const char* type) {
+    return (*Engine::load("demo", {.threads = 1, .kv = {.keys = type}}))->info().kv_bytes_per_token;
   };
-  EXPECT_EQ(bytes(KvType::f32), 2 * bytes(KvType::f16));
-  EXPECT_EQ(bytes(KvType::bf16), bytes(KvType::f16));
+  EXPECT_EQ(bytes("f32"), 2 * bytes("f16"));
+  EXPECT_EQ(bytes("bf16"), bytes("f16"));
 }
 
 TEST(Engine, AModelThatIsNotThereIsNamed) {

@@ -186,19 +186,19 @@ const state::SequenceShape& Model::sequence_shape() const {
   return state_->shape;
 }
 
-Result<MemoryNeeds> Model::memory(std::size_t context, state::KvType type) const {
-  const auto kv = checked_mul(context, state_->shape.kv_bytes_per_token(type));
-  if (!kv)
+Result<MemoryNeeds> Model::memory(std::size_t context, const state::KvConfig& kv) const {
+  const auto bytes = checked_mul(context, state_->shape.kv_bytes_per_token(kv));
+  if (!bytes)
     return fail(ErrorCode::too_large,
                 "a context of " + std::to_string(context) + " tokens needs more than 2^64 bytes");
   const std::size_t threads = ThreadPool::default_threads();
   return MemoryNeeds{
-      weight_bytes(), *kv, state_->shape.state_bytes(),
+      weight_bytes(), *bytes, state_->shape.state_bytes(),
       state_->scratch_floats(state_->chunk_tokens(threads), threads) * sizeof(float)};
 }
 
-Result<state::Sequence> Model::new_sequence(state::KvType type, std::size_t capacity) const {
-  return state::Sequence::create(state_->shape, type, capacity);
+Result<state::Sequence> Model::new_sequence(const state::KvConfig& kv, std::size_t capacity) const {
+  return state::Sequence::create(state_->shape, kv, capacity);
 }
 
 Result<void> Model::forward(std::span<const TokenId> tokens, state::Sequence& sequence,

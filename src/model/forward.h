@@ -51,9 +51,9 @@ class Model {
   /// What sequences of this model hold.
   const state::SequenceShape& sequence_shape() const;
   /// @error too_large  a context whose memory does not fit 64 bits
-  Result<MemoryNeeds> memory(std::size_t context, state::KvType type) const;
+  Result<MemoryNeeds> memory(std::size_t context, const state::KvConfig& kv) const;
   /// An empty sequence; errors as Sequence::create.
-  Result<state::Sequence> new_sequence(state::KvType type, std::size_t capacity) const;
+  Result<state::Sequence> new_sequence(const state::KvConfig& kv, std::size_t capacity) const;
 
   /// Appends `tokens` (one or more) to `sequence`.
   ///

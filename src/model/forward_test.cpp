@@ -92,7 +92,7 @@ TEST(Forward, GivesTheLogitsThatAreAskedFor) {
   const std::size_t vocab = loaded.model.config().vocab_size, n = loaded.golden.tokens.size();
   std::vector<float> last(vocab);
   for (const std::size_t first : {std::size_t{0}, n / 2, n - 1}) {
-    auto sequence = *loaded.model.new_sequence(state::KvType::f32, n);
+    auto sequence = *loaded.model.new_sequence(state::KvScheme::f32, n);
     const std::span tokens(loaded.golden.tokens);
     if (first > 0) {
       ASSERT_TRUE(loaded.model.forward(tokens.first(first), sequence, LogitsMode::none, {}, pool));
@@ -109,7 +109,7 @@ TEST(Forward, StaysCloseWithSixteenBitKeysAndValues) {
   Loaded loaded = load("attention-only");
   ThreadPool pool(1);
   for (const auto& [type, bound] :
-       {std::pair(state::KvType::f16, 1e-3), std::pair(state::KvType::bf16, 1e-2)}) {
+       {std::pair(state::KvScheme::f16, 1e-3), std::pair(state::KvScheme::bf16, 1e-2)}) {
     const auto logits = *all_logits(loaded.model, loaded.golden.tokens, 0, pool, type);
     EXPECT_LE(relative_error(logits, loaded.golden.logits), bound);
     EXPECT_TRUE(*all_logits(loaded.model, loaded.golden.tokens, 9, pool, type) == logits);
@@ -122,7 +122,7 @@ TEST(Forward, GoesOnFromForksAndSnapshotsAsIfNothingElseHadHappened) {
   Model& model = loaded.model;
   const std::span<const TokenId> tokens(loaded.golden.tokens);
   const std::size_t vocab = model.config().vocab_size;
-  auto sequence = *model.new_sequence(state::KvType::f16, 300);
+  auto sequence = *model.new_sequence(state::KvScheme::f16, 300);
   ASSERT_TRUE(model.forward(tokens.first(70), sequence, LogitsMode::none, {}, pool));
   auto fork = *sequence.fork();
   const auto snapshot = *sequence.snapshot();
@@ -143,7 +143,7 @@ TEST(Forward, RefusesBadInputAndLeavesTheSequenceAsItWas) {
   Loaded loaded = load("all-kinds"), other = load("mamba-only");
   ThreadPool pool(1);
   const std::size_t vocab = loaded.model.config().vocab_size;
-  auto sequence = *loaded.model.new_sequence(state::KvType::f32, 10);
+  auto sequence = *loaded.model.new_sequence(state::KvScheme::f32, 10);
   const std::vector<TokenId> good = {1, 2, 3};
   std::vector<float> logits(vocab), before(vocab), after(vocab);
   ASSERT_TRUE(loaded.model.forward(good, sequence, LogitsMode::none, {}, pool));
@@ -164,7 +164,7 @@ TEST(Forward, RefusesBadInputAndLeavesTheSequenceAsItWas) {
   EXPECT_EQ(foreign.error().code, ErrorCode::mismatch);
 
   EXPECT_EQ(sequence.position(), 3u);
-  auto fresh = *loaded.model.new_sequence(state::KvType::f32, 10);
+  auto fresh = *loaded.model.new_sequence(state::KvScheme::f32, 10);
   ASSERT_TRUE(loaded.model.forward(good, fresh, LogitsMode::none, {}, pool));
   ASSERT_TRUE(loaded.model.forward(good, sequence, LogitsMode::last, after, pool));
   ASSERT_TRUE(loaded.model.forward(good, fresh, LogitsMode::last, before, pool));
@@ -174,14 +174,14 @@ TEST(Forward, RefusesBadInputAndLeavesTheSequenceAsItWas) {
 TEST(Model, SaysWhatAConversationNeeds) {
   const Loaded loaded = load("all-kinds");
   const Config& c = loaded.model.config();
-  const auto needs = loaded.model.memory(1000, state::KvType::f16);
+  const auto needs = loaded.model.memory(1000, state::KvScheme::f16);
   ASSERT_TRUE(needs);
   EXPECT_EQ(needs->kv, 1000u * 2 * 2 * c.attention.kv_dim());
   EXPECT_EQ(needs->state,
             2 * 4 * (3 * c.mamba.conv_dim() + c.mamba.d_inner() * c.mamba.state_size));
   EXPECT_EQ(needs->weights, loaded.model.weight_bytes());
   EXPECT_GT(needs->scratch, 0u);
-  EXPECT_FALSE(loaded.model.memory(std::size_t(-1), state::KvType::f32));
+  EXPECT_FALSE(loaded.model.memory(std::size_t(-1), state::KvScheme::f32));
 }
 
 }  // namespace

@@ -63,10 +63,10 @@ inline double relative_error(std::span<const float> a, std::span<const float> b)
 /// All logits of `tokens`, fed in pieces of `cut` tokens (0: all at once).
 inline Result<std::vector<float>> all_logits(Model& model, std::span<const TokenId> tokens,
                                              std::size_t cut, ThreadPool& pool,
-                                             state::KvType type = state::KvType::f32) {
+                                             const state::KvConfig& kv = state::KvScheme::f32) {
   const std::size_t vocab = model.config().vocab_size;
   std::vector<float> logits(tokens.size() * vocab);
-  TERN_TRY(auto sequence, model.new_sequence(type, tokens.size()));
+  TERN_TRY(auto sequence, model.new_sequence(kv, tokens.size()));
   const std::size_t step = cut == 0 ? tokens.size() : cut;
   for (std::size_t begin = 0; begin < tokens.size(); begin += step) {
     const std::size_t n = std::min(step, tokens.size() - begin);

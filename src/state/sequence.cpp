@@ -16,6 +16,7 @@ namespace tern::state {
 namespace {
 
 using kernels::kKvPageTokens;
+using kernels::KvType;
 using kernels::value_bytes;
 
 std::uint64_t physical_memory() {
@@ -35,10 +36,23 @@ std::unexpected<Error> no_memory(std::string_view what, std::uint64_t bytes) {
               "a shorter context or a smaller cache type needs less");
 }
 
+Result<KvType> plain_type(const KvConfig& kv) {
+  if (kv.keys == kv.values) {
+    if (kv.keys == KvScheme::f32) return KvType::f32;
+    if (kv.keys == KvScheme::f16) return KvType::f16;
+    if (kv.keys == KvScheme::bf16) return KvType::bf16;
+  }
+  return fail(ErrorCode::unsupported,
+              "a cache with keys of type " + std::string(quant::name(kv.keys)) +
+                  " and values of type " + std::string(quant::name(kv.values)));
+}
+
 }  // namespace
 
-std::uint64_t SequenceShape::kv_bytes_per_token(KvType type) const {
-  return 2 * std::uint64_t{attention_layers} * kv_heads * head_dim * value_bytes(type);
+std::uint64_t SequenceShape::kv_bytes_per_token(const KvConfig& kv) const {
+  const auto type = plain_type(kv);
+  return 2 * std::uint64_t{attention_layers} * kv_heads * head_dim *
+         value_bytes(type.value_or(KvType::f16));
 }
 
 std::uint64_t SequenceShape::state_bytes() const {
@@ -46,9 +60,11 @@ std::uint64_t SequenceShape::state_bytes() const {
          sizeof(float);
 }
 
-Result<Sequence> Sequence::create(const SequenceShape& shape, KvType type, std::size_t capacity) {
+Result<Sequence> Sequence::create(const SequenceShape& shape, const KvConfig& kv_config,
+                                  std::size_t capacity) {
+  TERN_TRY(const KvType type, plain_type(kv_config));
   const auto tokens = checked_align(capacity, kKvPageTokens);
-  const auto kv = tokens ? product({*tokens, shape.kv_bytes_per_token(type)}) : std::nullopt;
+  const auto kv = tokens ? product({*tokens, shape.kv_bytes_per_token(kv_config)}) : std::nullopt;
   const auto total = kv ? checked_add(*kv, shape.state_bytes()) : std::nullopt;
   if (!total || *total > physical_memory())
     return fail(ErrorCode::too_large,
@@ -58,6 +74,7 @@ Result<Sequence> Sequence::create(const SequenceShape& shape, KvType type, std::
                 "", "a shorter context or a smaller cache type needs less");
   Sequence sequence;
   sequence.shape_ = shape;
+  sequence.config_ = kv_config;
   sequence.type_ = type;
   sequence.capacity_ = capacity;
   try {
@@ -153,7 +170,7 @@ void Sequence::reset() {
 }
 
 Result<Sequence> Sequence::fork() const {
-  TERN_TRY(Sequence copy, create(shape_, type_, capacity_));
+  TERN_TRY(Sequence copy, create(shape_, config_, capacity_));
   TERN_TRY_VOID(copy.reserve(position_));
   copy.position_ = position_;
   std::ranges::copy(states_.span(), copy.states_.data());

@@ -8,11 +8,10 @@
 
 #include "base/error.h"
 #include "kernels/attention.h"
+#include "state/kv_config.h"
 #include "tensor/buffer.h"
 
 namespace tern::state {
-
-using kernels::KvType;
 
 /// Sizes that the model fixes.
 struct SequenceShape {
@@ -27,7 +26,7 @@ struct SequenceShape {
   bool operator==(const SequenceShape&) const = default;
 
   /// Keys and values of one token.
-  std::uint64_t kv_bytes_per_token(KvType type) const;
+  std::uint64_t kv_bytes_per_token(const KvConfig& kv) const;
   /// Recurrent state, always f32, whatever the number of tokens.
   std::uint64_t state_bytes() const;
 };
@@ -51,10 +50,12 @@ class Sequence {
   /// of keys and values as tokens arrive.
   /// @error too_large  more memory than the machine has, were the sequence full
   /// @error no_memory  the recurrent state cannot be allocated
-  static Result<Sequence> create(const SequenceShape& shape, KvType type, std::size_t capacity);
+  /// @error unsupported  a cache type that head_dim does not fit
+  static Result<Sequence> create(const SequenceShape& shape, const KvConfig& kv,
+                                 std::size_t capacity);
 
   const SequenceShape& shape() const { return shape_; }
-  KvType kv_type() const { return type_; }
+  const KvConfig& kv_config() const { return config_; }
   std::size_t position() const { return position_; }  ///< tokens held
   std::size_t capacity() const { return capacity_; }
   /// Memory held now.
@@ -103,7 +104,8 @@ class Sequence {
   };
 
   SequenceShape shape_;
-  KvType type_ = KvType::f16;
+  KvConfig config_;
+  kernels::KvType type_ = kernels::KvType::f16;
   std::size_t capacity_ = 0;
   std::size_t position_ = 0;
   std::vector<Layer> layers_;

@@ -18,7 +18,7 @@ constexpr SequenceShape kShape = {.attention_layers = 2,
                                   .conv_channels = 5,
                                   .ssm_values = 7};
 
-Sequence make(KvType type = KvType::f32, std::size_t capacity = 1000) {
+Sequence make(KvScheme type = KvScheme::f32, std::size_t capacity = 1000) {
   auto sequence = Sequence::create(kShape, type, capacity);
   EXPECT_TRUE(sequence);
   return std::move(*sequence);
@@ -36,14 +36,14 @@ float read(const kernels::KvHead& head, std::size_t position, std::size_t i, boo
   const std::size_t at = position % kernels::kKvPageTokens * head.head_dim + i;
   const std::byte* page =
       head.pages[position / kernels::kKvPageTokens] + (value ? head.value_offset : head.key_offset);
-  if (head.type == KvType::f32) {
+  if (head.type == kernels::KvType::f32) {
     float v = 0;
     std::memcpy(&v, page + 4 * at, 4);
     return v;
   }
   std::uint16_t bits = 0;
   std::memcpy(&bits, page + 2 * at, 2);
-  return head.type == KvType::f16 ? f16_to_float(bits) : bf16_to_float(bits);
+  return head.type == kernels::KvType::f16 ? f16_to_float(bits) : bf16_to_float(bits);
 }
 
 void append(Sequence& sequence, std::size_t tokens) {
@@ -63,12 +63,12 @@ void append(Sequence& sequence, std::size_t tokens) {
 }
 
 TEST(Sequence, KeepsEveryKeyAndValueWhereItWasWritten) {
-  for (const KvType type : {KvType::f32, KvType::f16, KvType::bf16}) {
+  for (const KvScheme type : {KvScheme::f32, KvScheme::f16, KvScheme::bf16}) {
     Sequence sequence = make(type);
     for (const std::size_t n : std::initializer_list<std::size_t>{1, 62, 2, 130})
       append(sequence, n);
     ASSERT_EQ(sequence.position(), 195u);
-    const double bound = type == KvType::f32 ? 0 : type == KvType::f16 ? 1e-3 : 1e-2;
+    const double bound = type == KvScheme::f32 ? 0 : type == KvScheme::f16 ? 1e-3 : 1e-2;
     for (std::size_t layer = 0; layer < 2; ++layer)
       for (std::size_t p = 0; p < 195; ++p)
         for (std::size_t h = 0; h < 2; ++h)
@@ -97,17 +97,17 @@ TEST(Sequence, StatesOfTheLayersDoNotOverlap) {
 }
 
 TEST(Sequence, AccountsForItsBytes) {
-  EXPECT_EQ(kShape.kv_bytes_per_token(KvType::f16), 2u * 2 * 2 * 3 * 2);
+  EXPECT_EQ(kShape.kv_bytes_per_token(KvScheme::f16), 2u * 2 * 2 * 3 * 2);
   EXPECT_EQ(kShape.state_bytes(), 3u * (15 + 7) * 4);
-  Sequence sequence = make(KvType::f16);
+  Sequence sequence = make(KvScheme::f16);
   EXPECT_EQ(sequence.bytes(), kShape.state_bytes());
   append(sequence, 65);
   EXPECT_EQ(sequence.bytes(), kShape.state_bytes() + 2 * kernels::kKvPageTokens *
-                                                         kShape.kv_bytes_per_token(KvType::f16));
+                                                         kShape.kv_bytes_per_token(KvScheme::f16));
 }
 
 TEST(Sequence, HoldsItsCapacityAndNotOneTokenMore) {
-  Sequence sequence = make(KvType::f32, 100);
+  Sequence sequence = make(KvScheme::f32, 100);
   append(sequence, 99);
   EXPECT_TRUE(sequence.reserve(1));
   const auto refused = sequence.reserve(2);
@@ -121,13 +121,13 @@ TEST(Sequence, HoldsItsCapacityAndNotOneTokenMore) {
 
 TEST(Sequence, RefusesMoreMemoryThanTheMachineHas) {
   for (const std::size_t capacity : {std::size_t{1} << 50, std::size_t(-1), std::size_t(-1) / 3}) {
-    const auto refused = Sequence::create(kShape, KvType::f32, capacity);
+    const auto refused = Sequence::create(kShape, KvScheme::f32, capacity);
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code, ErrorCode::too_large);
   }
   SequenceShape huge = kShape;
   huge.ssm_values = std::size_t{1} << 45;
-  EXPECT_FALSE(Sequence::create(huge, KvType::f32, 10));
+  EXPECT_FALSE(Sequence::create(huge, KvScheme::f32, 10));
 }
 
 TEST(Sequence, ForgetsEverythingOnReset) {
@@ -180,7 +180,7 @@ TEST(Sequence, RefusesASnapshotThatIsNotItsOwn) {
   EXPECT_EQ(ahead.error().code, ErrorCode::mismatch);
   SequenceShape other = kShape;
   other.ssm_values = 8;
-  auto different = Sequence::create(other, KvType::f32, 100);
+  auto different = Sequence::create(other, KvScheme::f32, 100);
   ASSERT_TRUE(different);
   EXPECT_FALSE(different->restore(*snapshot));
 }

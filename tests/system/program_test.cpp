@@ -82,7 +82,7 @@ TEST(Program, RefusesNumbersOutsideTheirRange) {
                                                                   {"--seed", "1.5"},
                                                                   {"--max-tokens", "-1"},
                                                                   {"--ctx", "99999999999"},
-                                                                  {"--kv", "q4"},
+                                                                  {"--kv", "turbo9"},
                                                                   {"--prefill-chunk", "0"},
                                                                   {"--logit-bias", "x=1"},
                                                                   {"--logit-bias", "1=nan"},

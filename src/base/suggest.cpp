@@ -1,9 +1,9 @@
-#include "cli/suggest.h"
+#include "base/suggest.h"
 
 #include <algorithm>
 #include <vector>
 
-namespace tern::cli {
+namespace tern {
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   // Optimal string alignment: three rows of the table are enough.
@@ -38,4 +38,4 @@ std::optional<std::string> nearest(std::string_view typed, std::span<const std::
   return best == nullptr ? std::nullopt : std::optional(*best);
 }
 
-}  // namespace tern::cli
+}  // namespace tern
