@@ -112,7 +112,7 @@ TEST(Distortion, RefusesWhatTurboQuantCannotDo) {
 }
 
 double error_of(KvScheme scheme, SampleKind kind) {
-  const auto codec = KvCodec::create(scheme, 128, 1);
+  const auto codec = KvCodec::create(scheme, 128, 1, KvScale::norm);
   std::vector<std::uint8_t> codes(128);
   std::vector<std::uint16_t> scales(codec->scales());
   return relative_error(kind, 128, 4000, 7,

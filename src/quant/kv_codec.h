@@ -52,11 +52,13 @@ struct KvRun {
   std::span<const float> levels;  ///< 2^bits, ascending; lives as long as the process
 };
 
-/// How the scale of a codebook scheme follows from the codes.
+/// How the scale of a codebook scheme follows from the codes. On Gaussian vectors of 128 the least
+/// squares have less error than the norm (4 bits: 0.00921 and 0.00923 of |x|^2) and attention over
+/// them less divergence at every width of its softmax; the search has 0.0078.
 enum class KvScale : std::uint8_t {
   norm,           ///< the decoded vector has the norm of x
   least_squares,  ///< least squared error for these codes
-  searched,       ///< least squared error over several scales and their codes
+  searched,       ///< least squared error over 13 scales and their codes; six times the work
 };
 
 /// What f16 can hold is what a cache can hold: NaN is stored as 0, and what is beyond +-65504,
@@ -71,7 +73,7 @@ class KvCodec {
   /// @param seed  of the rotation
   /// @error unsupported  another dim
   static Result<KvCodec> create(KvScheme scheme, std::size_t dim, std::uint64_t seed = 0,
-                                KvScale scale = KvScale::norm);
+                                KvScale scale = KvScale::searched);
 
   KvScheme scheme() const { return scheme_; }
   std::size_t dim() const { return rotation_.dim(); }

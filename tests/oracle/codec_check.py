@@ -279,14 +279,11 @@ def assign(r: np.ndarray, inverse: np.ndarray, books: list) -> tuple:
 
 
 def search(r: np.ndarray, norm: np.ndarray, books: list, best: list) -> list:
-    for factor in np.array([.7, .75, .8, .85, .9, .95, 1, 1.05, 1.1, 1.15, 1.2, 1.25, 1.3], F):
-        inverse = F(1) / (norm * factor)
-        for _ in range(4):
-            trial = assign(r, inverse, books)
-            better = trial[2] * trial[2] * best[3] > best[2] * best[2] * trial[3]
-            best = [np.where(better[:, None] if old.ndim == 2 else better, new, old)
-                    for new, old in zip(trial, best)]
-            inverse = trial[3] / trial[2]
+    for factor in np.array([.7, .75, .8, .85, .9, .95, 1.05, 1.1, 1.15, 1.2, 1.25, 1.3], F):
+        trial = assign(r, F(1) / (norm * factor), books)
+        better = trial[2] * trial[2] * best[3] > best[2] * best[2] * trial[3]
+        best = [np.where(better[:, None] if old.ndim == 2 else better, new, old)
+                for new, old in zip(trial, best)]
     return best
 
 
