@@ -37,32 +37,6 @@ void relu2(float* x, std::size_t n) {
   }
 }
 
-void conv_silu(const float* const* taps, std::size_t kernel, const float* w, const float* bias,
-               float* out, std::size_t n) {
-  for (std::size_t i = 0; i < n; ++i) {
-    double v = bias[i];
-    for (std::size_t j = 0; j < kernel; ++j) v += static_cast<double>(w[j * n + i]) * taps[j][i];
-    out[i] = static_cast<float>(silu(v));
-  }
-}
-
-void ssm_scan(const SsmHead& h) {
-  for (std::size_t t = 0; t < h.tokens; ++t) {
-    const double delta = h.delta[t * h.dt_stride], decay = h.decay[t * h.dt_stride];
-    for (std::size_t p = 0; p < h.head_dim; ++p) {
-      const double x = h.x[t * h.u_stride + p];
-      float* const row = h.state + p * h.state_size;
-      double y = 0;
-      for (std::size_t n = 0; n < h.state_size; ++n) {
-        const double s = decay * row[n] + delta * x * h.b[t * h.u_stride + n];
-        row[n] = static_cast<float>(s);
-        y += s * h.c[t * h.u_stride + n];
-      }
-      h.y[t * h.y_stride + p] = static_cast<float>(y + h.d * x);
-    }
-  }
-}
-
 bool add(float* y, const float* x, std::size_t n) {
   bool finite = true;
   for (std::size_t i = 0; i < n; ++i) {
@@ -86,8 +60,7 @@ void exp(float* x, std::size_t n) {
     x[i] = static_cast<float>(std::exp(static_cast<double>(x[i])));
 }
 
-constexpr Ops kOps = {rms_norm, gated_rms_norm, relu2,      conv_silu, ssm_scan,
-                      add,      finite,         add_scaled, exp};
+constexpr Ops kOps = {rms_norm, gated_rms_norm, relu2, add, finite, add_scaled, exp};
 
 }  // namespace
 }  // namespace scalar
@@ -125,17 +98,6 @@ const Ops& ops(Isa isa) {
 #endif
     default:
       return scalar::kOps;
-  }
-}
-
-void time_steps(std::span<const float> dt, std::span<const float> bias, std::span<const float> a,
-                float low, float high, std::span<float> delta, std::span<float> decay) {
-  for (std::size_t h = 0; h < dt.size(); ++h) {
-    const double v = static_cast<double>(dt[h]) + bias[h];
-    const double softplus = std::fmax(v, 0.0) + std::log1p(std::exp(-std::fabs(v)));
-    const double step = std::isnan(v) ? v : std::clamp<double>(softplus, low, high);
-    delta[h] = static_cast<float>(step);
-    decay[h] = static_cast<float>(std::exp(step * a[h]));
   }
 }
 

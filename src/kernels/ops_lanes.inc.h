@@ -35,56 +35,6 @@ TERN_TARGET void relu2(float* x, std::size_t n) {
   }
 }
 
-TERN_TARGET void conv_silu(const float* const* taps, std::size_t kernel, const float* w,
-                           const float* bias, float* out, std::size_t n) {
-  TERN_FOR_LANES(i, some, n) {
-    Lanes v = load(bias + i, some);
-    for (std::size_t j = 0; j < kernel; ++j)
-      v = fma(load(w + j * n + i, some), load(taps[j] + i, some), v);
-    store(out + i, silu(v), some);
-  }
-}
-
-/// R rows of the state at one token: S = decay S + dx b, y = S c.
-template <std::size_t R>
-TERN_TARGET __attribute__((always_inline)) inline void update_rows(float* state, const float* x,
-                                                                   const float* b, const float* c,
-                                                                   float delta, float decay,
-                                                                   float d, float* y,
-                                                                   std::size_t n) {
-  Lanes dx[R], products[R];
-  for (std::size_t r = 0; r < R; ++r) {
-    dx[r] = all(delta * x[r]);
-    products[r] = all(0.0f);
-  }
-  TERN_FOR_LANES(i, some, n) {
-    const Lanes bn = load(b + i, some), cn = load(c + i, some);
-    for (std::size_t r = 0; r < R; ++r) {
-      float* const row = state + r * n + i;
-      const Lanes s = fma(dx[r], bn, all(decay) * load(row, some));
-      store(row, s, some);
-      products[r] = fma(s, cn, products[r]);
-    }
-  }
-  for (std::size_t r = 0; r < R; ++r) y[r] = sum(products[r]) + d * x[r];
-}
-
-TERN_TARGET void ssm_scan(const SsmHead& h) {
-  const std::size_t n = h.state_size;
-  for (std::size_t t = 0; t < h.tokens; ++t) {
-    const float delta = h.delta[t * h.dt_stride], decay = h.decay[t * h.dt_stride];
-    const float* const x = h.x + t * h.u_stride;
-    const float* const b = h.b + t * h.u_stride;
-    const float* const c = h.c + t * h.u_stride;
-    float* const y = h.y + t * h.y_stride;
-    std::size_t p = 0;
-    for (; p + 4 <= h.head_dim; p += 4)
-      update_rows<4>(h.state + p * n, x + p, b, c, delta, decay, h.d, y + p, n);
-    for (; p < h.head_dim; ++p)
-      update_rows<1>(h.state + p * n, x + p, b, c, delta, decay, h.d, y + p, n);
-  }
-}
-
 TERN_TARGET bool add(float* y, const float* x, std::size_t n) {
   Lanes zero = all(0.0f);
   TERN_FOR_LANES(i, some, n) {
@@ -112,5 +62,4 @@ TERN_TARGET void exp(float* x, std::size_t n) {
 
 #undef TERN_FOR_LANES
 
-constexpr Ops kOps = {rms_norm, gated_rms_norm, relu2,      conv_silu, ssm_scan,
-                      add,      finite,         add_scaled, exp};
+constexpr Ops kOps = {rms_norm, gated_rms_norm, relu2, add, finite, add_scaled, exp};

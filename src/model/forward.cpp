@@ -46,7 +46,7 @@ state::SequenceShape sequence_shape_of(const Config& c) {
           .mamba_layers = c.count(LayerKind::mamba),
           .conv_columns = c.mamba.conv_kernel > 0 ? c.mamba.conv_kernel - 1 : 0,
           .conv_channels = c.mamba.conv_dim(),
-          .ssm_values = c.mamba.d_inner() * c.mamba.state_size};
+          .ssm_values = c.count(LayerKind::mamba) > 0 ? mamba_state_values(c.mamba) : 0};
 }
 
 Result<void> check_tokens(std::span<const TokenId> tokens, std::size_t vocab) {

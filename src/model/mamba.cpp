@@ -3,97 +3,203 @@
 //   z, xBC, dt = split(in_proj x)
 //   u = silu(conv1d(xBC));  X, B, C = split(u)          heads share B and C by groups
 //   delta = softplus(dt + dt_bias)
-//   S = exp(delta A) S + delta X B^T;  Y = S C + D X    one state for each head
+//   S = exp(delta A) S + delta X B^T;  Y = S C + D X    one state for each head, see kernels/ssd.h
 //   y = out_proj(norm(Y * silu(z)))                     gate first, then RMS by groups
+//
+// Between the projections nothing crosses the groups, so each group runs through all steps and all
+// tokens on one thread, a block of tokens at a time, and what the steps hand on stays in its cache.
 #include <algorithm>
 
+#include "kernels/conv.h"
 #include "kernels/ops.h"
+#include "kernels/ssd.h"
 #include "model/config_limits.h"
 #include "model/mixers.h"
 
 namespace tern::model {
 namespace {
 
-/// u[t] from the rows of xBC, and before them the ones that the sequence kept.
-void convolve(const MambaConfig& c, const MambaWeights& w, std::span<const float> kept,
-              const float* xBC, std::size_t stride, std::span<float> u, Chunk& chunk) {
-  const std::size_t before = c.conv_kernel - 1, channels = c.conv_dim();
-  for_tokens(chunk, 8 * channels, [&](std::size_t t) {
-    const float* taps[kMaxConvKernel];
-    for (std::size_t j = 0; j < c.conv_kernel; ++j)
-      taps[j] = t + j < before ? kept.data() + (t + j) * channels : xBC + (t + j - before) * stride;
-    kernels::ops().conv_silu(taps, c.conv_kernel, w.conv.data(), w.conv_bias.data(),
-                             u.data() + t * channels, channels);
-  });
+using kernels::kSsdTokens;
+
+kernels::SsdShape group_shape(const MambaConfig& c) {
+  return {c.num_heads / c.n_groups, c.head_dim, c.state_size};
 }
 
-/// Keeps the last conv_kernel - 1 rows of (kept, xBC).
-void keep_last(std::span<float> kept, const float* xBC, std::size_t stride, std::size_t tokens,
-               std::size_t channels) {
-  const std::size_t rows = kept.size() / channels, fresh = std::min(rows, tokens);
-  std::copy(kept.begin() + static_cast<std::ptrdiff_t>(fresh * channels), kept.end(), kept.begin());
-  for (std::size_t i = 0; i < fresh; ++i)
-    std::copy_n(xBC + (tokens - fresh + i) * stride, channels,
-                kept.data() + (rows - fresh + i) * channels);
+/// What a group hands from step to step, for one block.
+struct Block {
+  std::span<float> x, b, c, delta, scratch;  // see kernels::SsdBlock
+
+  static std::size_t floats(const kernels::SsdShape& s) {
+    return Scratch::padded(s.x_values() + 4 * s.b_values() + s.heads * kSsdTokens);
+  }
+  Block(const kernels::SsdShape& s, std::span<float> memory) {
+    const auto take = [&](std::size_t n) {
+      const auto part = memory.first(n);
+      memory = memory.subspan(n);
+      return part;
+    };
+    x = take(s.x_values());
+    b = take(s.b_values());
+    c = take(s.b_values());
+    scratch = take(2 * s.b_values());
+    delta = take(s.heads * kSsdTokens);
+  }
+};
+
+/// One group of a layer and the tokens of a chunk.
+struct Group {
+  const MambaConfig& c;
+  const MambaWeights& w;
+  float norm_eps;
+  std::size_t index;        // of the group
+  std::size_t tokens;       // of the chunk
+  std::size_t position;     // of its first token
+  const float* zxBCdt;      // [tokens, in_proj_dim]
+  std::span<float> before;  // [conv_kernel - 1, conv_dim]
+  std::span<float> kept;    // of the group, see kernels::SsdBlock
+  float* y;                 // [tokens, d_inner]
+  Block block;
+  kernels::SsdShape shape = group_shape(c);
+
+  std::size_t channels() const { return shape.heads * c.head_dim; }
+  const float* row(std::size_t token) const { return zxBCdt + token * c.in_proj_dim(); }
+
+  void run();
+  void convolve(std::size_t t, std::size_t first, std::size_t n);
+  void time_steps(std::size_t t, std::size_t first, std::size_t n);
+  void scan(std::size_t t, std::size_t first, std::size_t n);
+  void gate(std::size_t t, std::size_t n);
+  void keep_last();
+};
+
+void Group::run() {
+  for (std::size_t t = 0; t < tokens;) {
+    const std::size_t first = (position + t) % kSsdTokens;
+    const std::size_t n = std::min(kSsdTokens - first, tokens - t);
+    convolve(t, first, n);
+    time_steps(t, first, n);
+    scan(t, first, n);
+    gate(t, n);
+    t += n;
+  }
+  keep_last();
+}
+
+/// X, B and C of n tokens from t on, which are those from `first` on in the block.
+void Group::convolve(std::size_t t, std::size_t first, std::size_t n) {
+  const float* rows[kMaxConvKernel - 1 + kSsdTokens];
+  const std::size_t past = c.conv_kernel - 1;
+  for (std::size_t j = 0; j < past + n; ++j)
+    rows[j] =
+        t + j < past ? before.data() + (t + j) * c.conv_dim() : row(t + j - past) + c.d_inner();
+  const auto channels_at = [&](std::size_t channel, std::size_t count, float* out,
+                               std::size_t token_stride, std::size_t block_stride) {
+    kernels::conv_silu(active_isa())({.rows = rows,
+                                      .tokens = n,
+                                      .channels = count,
+                                      .kernel = c.conv_kernel,
+                                      .w = w.conv.data() + channel,
+                                      .w_stride = c.conv_dim(),
+                                      .bias = w.conv_bias.data() + channel,
+                                      .skip = channel,
+                                      .out = out + first * token_stride,
+                                      .token_stride = token_stride,
+                                      .block_stride = block_stride});
+  };
+  const std::size_t head = shape.head_vectors() * 16 * kSsdTokens;
+  for (std::size_t h = 0; h < shape.heads; ++h)
+    channels_at(index * channels() + h * c.head_dim, c.head_dim, block.x.data() + h * head, 16,
+                16 * kSsdTokens);
+  const std::size_t width = shape.state_vectors() * 16, b = c.d_inner() + index * c.state_size;
+  channels_at(b, c.state_size, block.b.data(), width, 16);
+  channels_at(b + c.n_groups * c.state_size, c.state_size, block.c.data(), width, 16);
+}
+
+void Group::time_steps(std::size_t t, std::size_t first, std::size_t n) {
+  const std::size_t head = index * shape.heads;
+  for (std::size_t i = 0; i < n; ++i)
+    kernels::ssd().time_steps(row(t + i) + c.d_inner() + c.conv_dim() + head,
+                              w.dt_bias.data() + head, c.dt_min, c.dt_max,
+                              block.delta.data() + (first + i) * shape.heads, shape.heads);
+}
+
+void Group::scan(std::size_t t, std::size_t first, std::size_t n) {
+  kernels::ssd().block({.shape = shape,
+                        .first = first,
+                        .last = first + n,
+                        .x = block.x.data(),
+                        .b = block.b.data(),
+                        .c = block.c.data(),
+                        .delta = block.delta.data(),
+                        .a = w.A.data() + index * shape.heads,
+                        .d = w.D.data() + index * shape.heads,
+                        .scratch = block.scratch.data(),
+                        .kept = kept.data(),
+                        .y = y + t * c.d_inner() + index * channels(),
+                        .y_stride = c.d_inner()});
+}
+
+void Group::gate(std::size_t t, std::size_t n) {
+  const std::size_t channel = index * channels();
+  for (std::size_t i = t; i < t + n; ++i) {
+    float* const out = y + i * c.d_inner() + channel;
+    kernels::ops().gated_rms_norm(out, row(i) + channel, w.norm.data() + channel, out, channels(),
+                                  1, norm_eps);
+  }
+}
+
+/// Keeps the last conv_kernel - 1 rows of xBC, of this group's channels.
+void Group::keep_last() {
+  const std::size_t past = c.conv_kernel - 1;
+  const auto keep = [&](std::size_t channel, std::size_t count) {
+    for (std::size_t j = 0; j < past; ++j) {
+      const float* const from = tokens + j < past ? before.data() + (tokens + j) * c.conv_dim()
+                                                  : row(tokens + j - past) + c.d_inner();
+      std::copy_n(from + channel, count, before.data() + j * c.conv_dim() + channel);
+    }
+  };
+  const std::size_t b = c.d_inner() + index * c.state_size;
+  keep(index * channels(), channels());
+  keep(b, c.state_size);
+  keep(b + c.n_groups * c.state_size, c.state_size);
 }
 
 }  // namespace
 
+std::size_t mamba_state_values(const MambaConfig& c) {
+  return c.n_groups * group_shape(c).kept_values();
+}
+
 std::size_t mamba_scratch(const MambaConfig& c, std::size_t tokens) {
-  return Scratch::padded(tokens * c.in_proj_dim()) + Scratch::padded(tokens * c.conv_dim()) +
-         2 * Scratch::padded(tokens * c.num_heads) + Scratch::padded(tokens * c.d_inner());
+  return Scratch::padded(tokens * c.in_proj_dim()) + Scratch::padded(tokens * c.d_inner()) +
+         c.n_groups * Block::floats(group_shape(c));
 }
 
 void mamba(const MambaConfig& c, float norm_eps, const MambaWeights& w, std::size_t layer,
            std::span<const float> x, std::span<float> y, Chunk& chunk) {
   const Scratch::Frame frame(chunk.scratch);
-  const std::size_t tokens = chunk.tokens, heads = c.num_heads, width = c.in_proj_dim();
-  const auto zxBCdt = chunk.scratch.take(tokens * width);
-  const auto u = chunk.scratch.take(tokens * c.conv_dim());
-  const auto delta = chunk.scratch.take(tokens * heads), decay = chunk.scratch.take(tokens * heads);
-  const auto Y = chunk.scratch.take(tokens * c.d_inner());
+  const auto zxBCdt = chunk.scratch.take(chunk.tokens * c.in_proj_dim());
+  const auto Y = chunk.scratch.take(chunk.tokens * c.d_inner());
+  const kernels::SsdShape shape = group_shape(c);
+  const std::size_t memory = Block::floats(shape), kept = shape.kept_values();
+  const auto blocks = chunk.scratch.take(c.n_groups * memory);
 
   linear(w.in_proj, x, zxBCdt, chunk);
-  const float* const z = zxBCdt.data();
-  const float* const xBC = z + c.d_inner();
-  const float* const dt = xBC + c.conv_dim();
-
-  const auto kept = chunk.sequence.conv_state(layer);
-  convolve(c, w, kept, xBC, width, u, chunk);
-  if (c.conv_kernel > 1) keep_last(kept, xBC, width, tokens, c.conv_dim());
-
-  for_tokens(chunk, 100 * heads, [&](std::size_t t) {
-    kernels::time_steps({dt + t * width, heads}, w.dt_bias.span(), w.A.span(), c.dt_min, c.dt_max,
-                        delta.subspan(t * heads, heads), decay.subspan(t * heads, heads));
-  });
-
-  const auto S = chunk.sequence.ssm_state(layer);
-  const float* const X = u.data();
-  const float* const B = X + c.d_inner();
-  const float* const C = B + c.n_groups * c.state_size;
-  const std::size_t work = tokens * c.head_dim * c.state_size / 4;
-  parallel(chunk, heads, work, [&](std::size_t h) {
-    const std::size_t group = h / (heads / c.n_groups);
-    kernels::ops().ssm_scan({.state = S.data() + h * c.head_dim * c.state_size,
-                             .x = X + h * c.head_dim,
-                             .b = B + group * c.state_size,
-                             .c = C + group * c.state_size,
-                             .u_stride = c.conv_dim(),
-                             .delta = delta.data() + h,
-                             .decay = decay.data() + h,
-                             .dt_stride = heads,
-                             .y = Y.data() + h * c.head_dim,
-                             .y_stride = c.d_inner(),
-                             .d = w.D[h],
-                             .tokens = tokens,
-                             .head_dim = c.head_dim,
-                             .state_size = c.state_size});
-  });
-
-  for_tokens(chunk, 8 * c.d_inner(), [&](std::size_t t) {
-    float* const row = Y.data() + t * c.d_inner();
-    kernels::ops().gated_rms_norm(row, z + t * width, w.norm.data(), row, c.d_inner(), c.n_groups,
-                                  norm_eps);
+  const auto before = chunk.sequence.conv_state(layer), states = chunk.sequence.ssm_state(layer);
+  const std::size_t work = chunk.tokens * shape.heads * c.head_dim * c.state_size / 4;
+  parallel(chunk, c.n_groups, work, [&](std::size_t g) {
+    Group{.c = c,
+          .w = w,
+          .norm_eps = norm_eps,
+          .index = g,
+          .tokens = chunk.tokens,
+          .position = chunk.position,
+          .zxBCdt = zxBCdt.data(),
+          .before = before,
+          .kept = states.subspan(g * kept, kept),
+          .y = Y.data(),
+          .block = Block(shape, blocks.subspan(g * memory, memory))}
+        .run();
   });
   linear(w.out_proj, Y, y, chunk);
 }

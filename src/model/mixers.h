@@ -30,6 +30,9 @@ void moe(const MoeConfig& c, const MoeWeights& w, std::span<const float> x, std:
          Chunk& chunk);
 void mlp(const MlpWeights& w, std::span<const float> x, std::span<float> y, Chunk& chunk);
 
+/// Floats that a layer keeps in a sequence besides the inputs of its convolution.
+std::size_t mamba_state_values(const MambaConfig& c);
+
 /// Floats of scratch that each takes for so many tokens on so many threads.
 std::size_t mamba_scratch(const MambaConfig& c, std::size_t tokens);
 std::size_t attention_scratch(const AttentionConfig& c, std::size_t tokens, std::size_t threads);
