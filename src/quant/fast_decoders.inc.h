@@ -334,6 +334,39 @@ struct Cursor<MlxMxfp8> {
   }
 };
 
+/// A table of the values of a group, whatever the bits; for five bits in two halves.
+template <std::size_t bits>
+struct Cursor<TurboWeights<bits>> {
+  static constexpr std::size_t kValues = 32;
+  static constexpr bool kHasTail = false;
+  const std::byte *codes, *scales;
+  Table levels[2], table[2];
+
+  TERN_WORD Cursor(const Matrix& matrix, std::size_t row)
+      : codes(matrix.codes + row * matrix.code_stride),
+        scales(matrix.scales + row * matrix.scale_stride) {
+    const float* const values = turbo_levels(bits);
+    levels[0] = load(values);
+    levels[1] = load(values + 16);
+  }
+  TERN_WORD static std::size_t group_units(const Matrix& matrix) { return matrix.group / kValues; }
+  TERN_WORD void begin_group() {
+    const Lanes scale = broadcast_f16(scales);
+    scales += 2;
+    table[0] = mul(scale, levels[0]);
+    if constexpr (bits == 5) table[1] = mul(scale, levels[1]);
+  }
+  TERN_WORD void next(Lanes* y) {
+    for (std::size_t i = 0; i < 2; ++i, codes += 2 * bits) {
+      const Ints q = unpack<bits>(codes);
+      if constexpr (bits == 5)
+        y[i] = lookup(table[0], table[1], q);
+      else
+        y[i] = lookup(table[0], q);
+    }
+  }
+};
+
 /// DecodeRow for one format.
 template <class Format>
 TERN_TARGET void decode_row(const Matrix& matrix, std::size_t row, std::span<float> out) {

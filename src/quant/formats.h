@@ -40,6 +40,21 @@ auto visit_affine(const Matrix& matrix, Visitor visitor) {
   }
 }
 
+template <class Visitor>
+auto visit_turboquant(const Matrix& matrix, Visitor visitor) {
+  switch (matrix.bits) {
+    case 2:
+      return visitor(std::type_identity<TurboWeights<2>>());
+    case 3:
+      return visitor(std::type_identity<TurboWeights<3>>());
+    case 4:
+      return visitor(std::type_identity<TurboWeights<4>>());
+    default:
+      TERN_CHECK(matrix.bits == 5);
+      return visitor(std::type_identity<TurboWeights<5>>());
+  }
+}
+
 /// `visitor(std::type_identity<F>())`, where F is the struct of gguf_blocks.h or mlx_modes.h that
 /// says what the codes of `matrix` mean.
 template <class Visitor>
@@ -83,6 +98,8 @@ auto visit_format(const Matrix& matrix, Visitor visitor) {
       return visitor(std::type_identity<MlxMxfp8>());
     case Scheme::mlx_nvfp4:
       return visitor(std::type_identity<MlxNvfp4>());
+    case Scheme::turboquant:
+      return visit_turboquant(matrix, visitor);
     case Scheme::mlx_affine:
       break;
   }

@@ -166,6 +166,14 @@ TERN_WORD Lanes lookup(Table table, Ints index) {
   return {lookup8(table, index.low), lookup8(table, index.high)};
 }
 
+TERN_WORD __m256 lookup8(Table low, Table high, __m256i index) {
+  const __m256 half = _mm256_castsi256_ps(_mm256_slli_epi32(index, 27));
+  return _mm256_blendv_ps(lookup8(low, index), lookup8(high, index), half);
+}
+TERN_WORD Lanes lookup(Table low, Table high, Ints index) {
+  return {lookup8(low, high, index.low), lookup8(low, high, index.high)};
+}
+
 /// Eight codes, from `bits` bytes.
 template <int bits>
 TERN_WORD __m256i unpack8(const std::byte* p) {

@@ -148,6 +148,11 @@ TERN_WORD Lanes lookup(Table table, Ints index) {
   return _mm512_permutexvar_ps(index, table);
 }
 
+/// The same of a table in two halves: index mod 32.
+TERN_WORD Lanes lookup(Table low, Table high, Ints index) {
+  return _mm512_permutex2var_ps(low, index, high);
+}
+
 /// Sixteen codes of a little-endian bit stream, from 2 * bits bytes. What is above the low `bits`
 /// bits of a lane belongs to other codes.
 template <int bits>

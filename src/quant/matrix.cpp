@@ -37,27 +37,30 @@ constexpr std::array kSchemes = {
     SchemeRow{Scheme::mlx_mxfp4, "mlx mxfp4", std::nullopt},
     SchemeRow{Scheme::mlx_mxfp8, "mlx mxfp8", std::nullopt},
     SchemeRow{Scheme::mlx_nvfp4, "mlx nvfp4", std::nullopt},
+    SchemeRow{Scheme::turboquant, "turboquant", std::nullopt},
 };
 
 constexpr bool in_order() {
   for (std::size_t i = 0; i < kSchemes.size(); ++i)
     if (kSchemes[i].scheme != static_cast<Scheme>(i)) return false;
-  return kSchemes.back().scheme == Scheme::mlx_nvfp4;
+  return kSchemes.back().scheme == Scheme::turboquant;
 }
 static_assert(in_order(), "the table follows the enumeration");
 
-/// Bits and group sizes that each MLX mode allows.
+/// Bits and group sizes that each mode with separate planes allows.
 struct MlxMode {
   Scheme scheme;
   std::span<const std::uint32_t> bits, groups;
 };
 constexpr std::uint32_t kAffineBits[] = {2, 3, 4, 5, 6, 8}, kAffineGroups[] = {32, 64, 128};
-constexpr std::uint32_t k4[] = {4}, k8[] = {8}, k16[] = {16}, k32[] = {32};
+constexpr std::uint32_t k4[] = {4}, k8[] = {8}, k16[] = {16}, k32[] = {32}, k64[] = {64};
+constexpr std::uint32_t kTurboBits[] = {2, 3, 4, 5};
 constexpr MlxMode kMlxModes[] = {
     {Scheme::mlx_affine, kAffineBits, kAffineGroups},
     {Scheme::mlx_mxfp4, k4, k32},
     {Scheme::mlx_mxfp8, k8, k32},
     {Scheme::mlx_nvfp4, k4, k16},
+    {Scheme::turboquant, kTurboBits, k64},
 };
 
 bool contains(std::span<const std::uint32_t> values, std::uint32_t value) {
@@ -150,13 +153,18 @@ Result<void> check_types(const MlxPlanes& planes, const MlxFormat& format) {
                 "quantized weights are u32, the tensor is " + std::string(tern::name(weight.type)),
                 weight.name, "the module is not quantized, or not by MLX");
   const bool affine = format.scheme == Scheme::mlx_affine;
-  const bool is_float =
-      scales.type == DType::f32 || scales.type == DType::f16 || scales.type == DType::bf16;
-  if (affine ? !is_float : scales.type != DType::u8)
+  const bool turboquant = format.scheme == Scheme::turboquant;
+  const bool fits =
+      affine ? scales.type == DType::f32 || scales.type == DType::f16 || scales.type == DType::bf16
+      : turboquant ? scales.type == DType::f16
+                   : scales.type == DType::u8;
+  if (!fits)
     return fail(ErrorCode::mismatch,
                 "scales of " + std::string(name(format.scheme)) + " are " +
-                    (affine ? "f32, f16 or bf16" : "u8") + ", the tensor is " +
-                    std::string(tern::name(scales.type)),
+                    (affine       ? "f32, f16 or bf16"
+                     : turboquant ? "f16"
+                                  : "u8") +
+                    ", the tensor is " + std::string(tern::name(scales.type)),
                 scales.name, "the quantization mode in config.json is another one");
   if (affine && planes.biases == nullptr)
     return fail(ErrorCode::mismatch, "mlx affine has biases, the file holds none", weight.name);
@@ -266,6 +274,7 @@ Result<Matrix> matrix_of(const Tensor& tensor) {
 
 Result<Matrix> matrix_of(const MlxPlanes& planes, const MlxFormat& format) {
   TERN_CHECK(planes.weight != nullptr && planes.scales != nullptr);
+  TERN_CHECK((format.scheme == Scheme::turboquant) == (format.signs != nullptr));
   const Tensor &weight = *planes.weight, &scales = *planes.scales;
   TERN_TRY_VOID(check_format(format, weight.name));
   TERN_TRY_VOID(check_types(planes, format));
@@ -285,7 +294,8 @@ Result<Matrix> matrix_of(const MlxPlanes& planes, const MlxFormat& format) {
                 .scales = scales.data.data(),
                 .biases = planes.biases == nullptr ? nullptr : planes.biases->data.data(),
                 .scale_stride = scale_stride,
-                .scale_type = scales.type};
+                .scale_type = scales.type,
+                .signs = format.signs};
 }
 
 }  // namespace tern::quant

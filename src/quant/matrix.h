@@ -12,8 +12,8 @@
 
 namespace tern::quant {
 
-/// How a row of weights is coded. Plain and GGUF types as their DType; MLX's four modes keep codes
-/// and scales in separate tensors.
+/// How a row of weights is coded. Plain and GGUF types as their DType; MLX's four modes and
+/// turboquant keep codes and scales in separate tensors.
 enum class Scheme : std::uint8_t {
   f32,
   f16,
@@ -35,6 +35,7 @@ enum class Scheme : std::uint8_t {
   mlx_mxfp4,   ///< w = 2^(s-127) * E2M1(q)
   mlx_mxfp8,   ///< w = 2^(s-127) * E4M3(q)
   mlx_nvfp4,   ///< w = E4M3(s) * E2M1(q)
+  turboquant,  ///< w = scale * level(q), for inputs that are rotated first (turbo_weights.h)
 };
 std::string_view name(Scheme scheme);
 
@@ -46,13 +47,18 @@ struct Matrix {
   std::size_t cols = 0;
   const std::byte* codes = nullptr;  ///< values or codes; `code_stride` bytes a row
   std::size_t code_stride = 0;
-  // MLX modes only:
+  // MLX modes and turboquant only:
   std::uint32_t bits = 0;             ///< of one code: 2, 3, 4, 5, 6, 8
   std::uint32_t group = 0;            ///< columns that share a scale
   const std::byte* scales = nullptr;  ///< cols / group of them a row
   const std::byte* biases = nullptr;  ///< affine only; laid out as the scales
   std::size_t scale_stride = 0;       ///< bytes a row of scales
-  DType scale_type = DType::bf16;     ///< f32, f16 or bf16 (affine); u8 (the others)
+  DType scale_type = DType::bf16;     ///< f32, f16 or bf16 (affine); f16 (turboquant); u8
+  const float* signs = nullptr;       ///< turboquant: those of rotate_inputs; else null
+
+  /// Whether the rows are those of W R^T: apply them to R x (rotate_inputs), and take R^T of a row
+  /// (unrotate_inputs) to have it in the basis of the inputs.
+  bool rotated() const { return signs != nullptr; }
 
   /// Rows [first, first + count).
   Matrix slice(std::size_t first, std::size_t count) const;
@@ -76,6 +82,7 @@ struct MlxFormat {
   Scheme scheme = Scheme::mlx_affine;
   std::uint32_t bits = 4;
   std::uint32_t group = 64;
+  const float* signs = nullptr;  ///< turboquant: rht64_signs of its seed
 };
 
 /// A plain or GGUF tensor of 2 axes, or 3 (stacked experts), as a matrix.
@@ -83,8 +90,8 @@ struct MlxFormat {
 /// of axes, rows that are no whole number of blocks, or bytes that do not fill the shape.
 Result<Matrix> matrix_of(const Tensor& tensor);
 
-/// An MLX-quantized matrix. Shapes must fit each other and `format`; when `format` disagrees with
-/// the shapes, the error says what the shapes imply.
+/// A matrix that MLX quantized, or turboquant in the same planes. Shapes must fit each other and
+/// `format`; when `format` disagrees with the shapes, the error says what the shapes imply.
 /// @error mismatch  planes that do not fit. @error unsupported  bits or group outside the format.
 Result<Matrix> matrix_of(const MlxPlanes& planes, const MlxFormat& format);
 

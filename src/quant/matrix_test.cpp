@@ -129,7 +129,8 @@ TEST(MlxMatrix, EveryAllowedFormatIsAccepted) {
     const bool affine = format.scheme == Scheme::mlx_affine;
     const auto matrix =
         matrix_of({&weight.tensor, &scales.tensor, affine ? &scales.tensor : nullptr},
-                  {format.scheme, format.bits, format.group});
+                  {format.scheme, format.bits, format.group,
+                   format.scheme == Scheme::turboquant ? rht64_signs(0) : nullptr});
     ASSERT_TRUE(matrix) << matrix.error().message();
     EXPECT_EQ(matrix->cols, 256) << format.label();
     EXPECT_EQ(matrix->bytes(), weight.bytes.size() + (affine ? 2 : 1) * scales.bytes.size());

@@ -1,5 +1,5 @@
-// What MLX's quantization modes mean: codes in one tensor, a scale (and a bias) for each group of
-// columns in others.
+// What MLX's quantization modes and turboquant mean: codes in one tensor, a scale (and a bias) for
+// each group of columns in others.
 //
 // The codes of a row are one little-endian bit stream: value i in bits [bits i, bits i + bits), so
 // eight values fill exactly `bits` bytes whatever `bits` is. Compiled for every instruction set,
@@ -9,6 +9,7 @@
 
 #include "quant/gguf_blocks.h"
 #include "quant/matrix.h"
+#include "quant/turbo_weights.h"
 
 namespace tern::quant {
 
@@ -84,6 +85,23 @@ struct MlxMxfp8 {
       float* y = out.data() + g * group;
       for (std::size_t i = 0; i < group; ++i, ++codes)
         y[i] = scale * e4m3_to_float(byte_at(codes, 0));
+    }
+  }
+};
+
+/// y = scale level(q), in the basis of rotated inputs; packed as MLX's codes.
+template <std::size_t bits>
+struct TurboWeights {
+  TERN_INLINE static void decode(const std::byte* codes, const std::byte* scales, const std::byte*,
+                                 std::size_t group, std::span<float> out) {
+    const float* const levels = turbo_levels(bits);
+    for (std::size_t g = 0; g < out.size() / group; ++g) {
+      const float scale = f16_at(scales + 2 * g);
+      float* y = out.data() + g * group;
+      for (std::size_t i = 0; i < group; i += 8, codes += bits) {
+        const auto q = unpack8<bits>(codes);
+        for (std::size_t j = 0; j < 8; ++j) y[i + j] = scale * levels[q[j]];
+      }
     }
   }
 };

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "quant/matrix.h"
+#include "quant/turbo_weights.h"
 #include "tensor/half.h"
 
 namespace tern::quant {
@@ -15,11 +16,12 @@ namespace tern::quant {
 /// One way to store a matrix.
 struct Format {
   Scheme scheme = Scheme::f32;
-  std::uint32_t bits = 0, group = 0;  ///< MLX only
+  std::uint32_t bits = 0, group = 0;  ///< MLX and turboquant only
   DType scale_type = DType::bf16;
 
   std::string label() const {
     std::string text(quant::name(scheme));
+    if (scheme == Scheme::turboquant) text += std::to_string(bits);
     if (scheme == Scheme::mlx_affine)
       text += std::to_string(bits) + " g" + std::to_string(group) + " " +
               std::string(tern::name(scale_type));
@@ -49,6 +51,8 @@ inline std::vector<Format> all_formats() {
   formats.push_back({Scheme::mlx_mxfp4, 4, 32, DType::u8});
   formats.push_back({Scheme::mlx_mxfp8, 8, 32, DType::u8});
   formats.push_back({Scheme::mlx_nvfp4, 4, 16, DType::u8});
+  for (const std::uint32_t bits : {2u, 3u, 4u, 5u})
+    formats.push_back({Scheme::turboquant, bits, 64, DType::f16});
   return formats;
 }
 
@@ -91,6 +95,7 @@ class SampleMaker {
         if (tame_) tame_values(sample.biases, m.scale_type, format.scheme);
         m.biases = sample.biases.data();
       }
+      if (format.scheme == Scheme::turboquant) m.signs = rht64_signs(0);
       m.scales = sample.scales.data();
     } else {
       const auto [elements, size] = block_layout(format.block_type());

@@ -1,0 +1,126 @@
+#include "quant/turbo_weights.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <optional>
+
+#include "base/check.h"
+#include "base/cpu.h"
+#include "quant/codec_kernels.h"
+#include "quant/rotation.h"
+#include "tensor/half.h"
+
+namespace tern::quant {
+namespace {
+
+constexpr std::size_t kLeastBits = 2, kMostBits = 5;
+
+struct Levels {
+  alignas(64) float values[32];
+
+  explicit Levels(unsigned bits) {
+    const Codebook& codebook = gaussian_codebook(bits);
+    for (std::size_t i = 0; i < 32; ++i) values[i] = codebook.levels[i % codebook.levels.size()];
+  }
+};
+
+/// A group with a scale that f16 can hold, and its squared error.
+struct Coded {
+  std::array<std::uint8_t, kTurboGroup> codes;
+  std::uint16_t scale = 0;
+  double error = 0;
+};
+
+/// The nearest codes for `scale`, rounded to f16.
+Coded code(const float* r, float scale, const CodebookTable& table) {
+  Coded out;
+  out.scale = float_to_f16(scale);
+  const float rounded = f16_to_float(out.scale);
+  codec_kernels(active_isa())
+      .assign(r, kTurboGroup, rounded > 0 ? 1 / rounded : 0, table, out.codes.data());
+  for (std::size_t i = 0; i < kTurboGroup; ++i) {
+    const auto value = static_cast<double>(rounded * table.levels[out.codes[i]]);
+    out.error += (static_cast<double>(r[i]) - value) * (static_cast<double>(r[i]) - value);
+  }
+  return out;
+}
+
+/// Least error over several scales; from each, the best scale of the codes found is tried next.
+Coded search(const float* r, const CodebookTable& table) {
+  constexpr float kLeastScale = 0x1p-24f;  // of f16
+  constexpr int kStarts = 13, kRounds = 4;
+  const CodecKernels& kernels = codec_kernels(active_isa());
+  const float rms = std::sqrt(kernels.square_sum(r, kTurboGroup) / kTurboGroup);
+  Coded best = code(r, rms, table);
+  if (rms < kLeastScale) return best;
+  std::array<std::uint8_t, kTurboGroup> codes;
+  for (int start = 0; start < kStarts; ++start) {
+    float scale = rms * (0.7f + 0.05f * static_cast<float>(start));
+    for (int round = 0; round < kRounds; ++round) {
+      const Fit fit = kernels.assign(r, kTurboGroup, 1 / scale, table, codes.data());
+      scale = fit.cross / fit.square;
+      if (const Coded trial = code(r, scale, table); trial.error < best.error) best = trial;
+    }
+  }
+  return best;
+}
+
+/// Eight codes into `bits` bytes, the first in the lowest bits.
+void pack8(const std::uint8_t* codes, std::size_t bits, std::byte* out) {
+  std::uint64_t word = 0;
+  for (std::size_t i = 0; i < 8; ++i) word |= std::uint64_t{codes[i]} << (bits * i);
+  for (std::size_t i = 0; i < bits; ++i) out[i] = static_cast<std::byte>(word >> (8 * i));
+}
+
+}  // namespace
+
+const float* turbo_levels(std::size_t bits) {
+  static const Levels kLevels[] = {Levels(2), Levels(3), Levels(4), Levels(5)};
+  TERN_CHECK(bits >= kLeastBits && bits <= kMostBits);
+  return kLevels[bits - kLeastBits].values;
+}
+
+const float* rht64_signs(std::uint64_t seed) {
+  static std::mutex mutex;
+  static std::map<std::uint64_t, Rotation> known;
+  const std::scoped_lock lock(mutex);
+  const auto place =
+      known.try_emplace(seed, Rotation::make(RotationKind::hadamard, kTurboGroup, seed)).first;
+  return place->second.parameters().data();
+}
+
+void rotate_inputs(const float* signs, float* x, std::size_t n) {
+  TERN_CHECK(n % kTurboGroup == 0);
+  const auto hadamard = codec_kernels(active_isa()).hadamard;
+  for (std::size_t i = 0; i < n; i += kTurboGroup)
+    hadamard(x + i, kTurboGroup, kTurboGroup, signs, true);
+}
+
+void unrotate_inputs(const float* signs, float* x, std::size_t n) {
+  TERN_CHECK(n % kTurboGroup == 0);
+  const auto hadamard = codec_kernels(active_isa()).hadamard;
+  for (std::size_t i = 0; i < n; i += kTurboGroup)
+    hadamard(x + i, kTurboGroup, kTurboGroup, signs, false);
+}
+
+void encode_turbo_row(std::span<const float> w, std::size_t bits, const float* signs,
+                      std::span<std::byte> codes, std::span<std::byte> scales) {
+  TERN_CHECK(bits >= kLeastBits && bits <= kMostBits && w.size() % kTurboGroup == 0);
+  TERN_CHECK(codes.size() == w.size() * bits / 8 && scales.size() == w.size() / kTurboGroup * 2);
+  const CodebookTable table(gaussian_codebook(static_cast<unsigned>(bits)));
+  for (std::size_t g = 0; g < w.size() / kTurboGroup; ++g) {
+    std::array<float, kTurboGroup> r;
+    std::ranges::copy(w.subspan(g * kTurboGroup, kTurboGroup), r.begin());
+    rotate_inputs(signs, r.data(), kTurboGroup);
+    const Coded coded = search(r.data(), table);
+    std::memcpy(scales.data() + 2 * g, &coded.scale, sizeof coded.scale);
+    for (std::size_t i = 0; i < kTurboGroup; i += 8)
+      pack8(coded.codes.data() + i, bits, codes.data() + (g * kTurboGroup + i) * bits / 8);
+  }
+}
+
+}  // namespace tern::quant
