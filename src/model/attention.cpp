@@ -71,7 +71,7 @@ std::size_t attention_scratch(const AttentionConfig& c, std::size_t tokens, std:
 }
 
 void attention(const AttentionConfig& c, const AttentionWeights& w, std::size_t layer,
-               std::span<const float> x, std::span<float> y, Chunk& chunk) {
+               const Input& x, std::span<float> y, Chunk& chunk) {
   const Scratch::Frame frame(chunk.scratch);
   const auto q = chunk.scratch.take(chunk.tokens * c.q_dim());
   const auto k = chunk.scratch.take(chunk.tokens * c.kv_dim());

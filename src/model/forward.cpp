@@ -12,6 +12,7 @@
 #include "base/checked.h"
 #include "kernels/ops.h"
 #include "model/mixers.h"
+#include "quant/turbo_weights.h"
 
 namespace tern::model {
 
@@ -29,7 +30,8 @@ struct Model::State {
   std::size_t scratch_floats(std::size_t tokens, std::size_t threads) const;
   std::size_t chunk_tokens(std::size_t threads) const;
   void embed(std::span<const TokenId> tokens, std::span<float> h) const;
-  void mix(std::size_t layer, std::size_t nth, std::span<const float> x, std::span<float> y,
+  Input input(std::span<const float> x, std::span<float> rotated, Chunk& chunk) const;
+  void mix(std::size_t layer, std::size_t nth, const Input& x, std::span<float> y,
            Chunk& chunk) const;
   void rms_norm(const Buffer<float>& weight, std::span<const float> x, std::span<float> y,
                 Chunk& chunk) const;
@@ -85,7 +87,8 @@ std::size_t Model::State::scratch_floats(std::size_t tokens, std::size_t threads
     mixer = std::max(mixer, moe_scratch(config.moe, hidden, tokens));
   if (config.count(LayerKind::mlp) > 0)
     mixer = std::max(mixer, mlp_scratch(config.mlp.intermediate, tokens));
-  return 3 * Scratch::padded(tokens * hidden) + mixer;
+  const std::size_t streams = weights.signs == nullptr ? 3 : 4;  // h, x, y, and R x
+  return streams * Scratch::padded(tokens * hidden) + mixer;
 }
 
 std::size_t Model::State::chunk_tokens(std::size_t threads) const {
@@ -98,6 +101,8 @@ void Model::State::embed(std::span<const TokenId> tokens, std::span<float> h) co
   quant::DecodeRow* const decode = quant::row_decoder(weights.embeddings, active_isa());
   for (std::size_t t = 0; t < tokens.size(); ++t)
     decode(weights.embeddings, tokens[t], h.subspan(t * config.hidden_size, config.hidden_size));
+  if (weights.embeddings.rotated())
+    quant::unrotate_inputs(weights.embeddings.signs, h.data(), h.size());
 }
 
 void Model::State::rms_norm(const Buffer<float>& weight, std::span<const float> x,
@@ -109,9 +114,21 @@ void Model::State::rms_norm(const Buffer<float>& weight, std::span<const float> 
   });
 }
 
+/// x as it is and, in a model of rotated matrices, in their basis.
+Input Model::State::input(std::span<const float> x, std::span<float> rotated, Chunk& chunk) const {
+  if (rotated.empty()) return {x, {}};
+  const std::size_t hidden = config.hidden_size;
+  for_tokens(chunk, 2 * hidden, [&](std::size_t t) {
+    const auto row = rotated.subspan(t * hidden, hidden);
+    std::ranges::copy(x.subspan(t * hidden, hidden), row.begin());
+    quant::rotate_inputs(weights.signs, row.data(), hidden);
+  });
+  return {x, rotated};
+}
+
 /// y = mixer(x); `nth` counts the layers of the same kind.
-void Model::State::mix(std::size_t layer, std::size_t nth, std::span<const float> x,
-                       std::span<float> y, Chunk& chunk) const {
+void Model::State::mix(std::size_t layer, std::size_t nth, const Input& x, std::span<float> y,
+                       Chunk& chunk) const {
   const auto& w = weights.layers[layer].mixer;
   switch (config.layers[layer]) {
     case LayerKind::mamba:
@@ -131,13 +148,14 @@ Result<void> Model::State::run(std::span<const TokenId> tokens, LogitsMode mode,
   const Scratch::Frame frame(chunk.scratch);
   const auto h = chunk.scratch.take(size), x = chunk.scratch.take(size);
   const auto y = chunk.scratch.take(size);
+  const auto rotated = chunk.scratch.take(weights.signs == nullptr ? 0 : size);
 
   embed(tokens, h);
   if (!kernels::ops().finite(h.data(), size)) return not_finite("an embedding");
   std::size_t seen[4] = {};  // layers of each kind
   for (std::size_t i = 0; i < config.layers.size(); ++i) {
     rms_norm(weights.layers[i].norm, h, x, chunk);
-    mix(i, seen[static_cast<std::size_t>(config.layers[i])]++, x, y, chunk);
+    mix(i, seen[static_cast<std::size_t>(config.layers[i])]++, input(x, rotated, chunk), y, chunk);
     if (!add(h, y, chunk))
       return not_finite("the output of layer " + std::to_string(i) + " (" +
                         std::string(name(config.layers[i])) + ")");
@@ -148,6 +166,7 @@ Result<void> Model::State::run(std::span<const TokenId> tokens, LogitsMode mode,
   Chunk wanted{tokens.size() - first, chunk.position + first, chunk.sequence, chunk.scratch,
                chunk.pool};
   rms_norm(weights.norm_f, h.subspan(first * hidden), x, wanted);
+  rotate_for(weights.lm_head.weight, x.first(wanted.tokens * hidden), wanted);
   kernels::apply(weights.lm_head, x.data(), wanted.tokens, hidden, logits.data(), config.vocab_size,
                  chunk.pool);
   if (!kernels::ops().finite(logits.data(), logits.size())) return not_finite("a logit");

@@ -176,7 +176,7 @@ std::size_t mamba_scratch(const MambaConfig& c, std::size_t tokens) {
 }
 
 void mamba(const MambaConfig& c, float norm_eps, const MambaWeights& w, std::size_t layer,
-           std::span<const float> x, std::span<float> y, Chunk& chunk) {
+           const Input& x, std::span<float> y, Chunk& chunk) {
   const Scratch::Frame frame(chunk.scratch);
   const auto zxBCdt = chunk.scratch.take(chunk.tokens * c.in_proj_dim());
   const auto Y = chunk.scratch.take(chunk.tokens * c.d_inner());

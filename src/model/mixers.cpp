@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/ops.h"
+#include "quant/turbo_weights.h"
 
 namespace tern::model {
 
@@ -20,9 +21,23 @@ void for_tokens(Chunk& chunk, std::size_t work, const std::function<void(std::si
   parallel(chunk, chunk.tokens, work, body);
 }
 
-void linear(const Linear& w, std::span<const float> x, std::span<float> y, Chunk& chunk) {
+void rotate_for(const quant::Matrix& matrix, std::span<float> x, Chunk& chunk) {
+  if (!matrix.rotated()) return;
+  const std::size_t width = matrix.cols;
+  parallel(chunk, x.size() / width, width, [&](std::size_t row) {
+    quant::rotate_inputs(matrix.signs, x.data() + row * width, width);
+  });
+}
+
+void linear(const Linear& w, std::span<float> x, std::span<float> y, Chunk& chunk) {
+  rotate_for(w.matrix.weight, x, chunk);
+  linear(w, Input{x, x}, y, chunk);
+}
+
+void linear(const Linear& w, const Input& x, std::span<float> y, Chunk& chunk) {
   const std::size_t inputs = w.matrix.inputs(), outputs = w.matrix.outputs();
-  kernels::apply(w.matrix, x.data(), chunk.tokens, inputs, y.data(), outputs, chunk.pool);
+  kernels::apply(w.matrix, x.of(w.matrix.weight).data(), chunk.tokens, inputs, y.data(), outputs,
+                 chunk.pool);
   if (w.bias.size() == 0) return;
   for (std::size_t t = 0; t < chunk.tokens; ++t)
     kernels::ops().add(y.data() + t * outputs, w.bias.data(), outputs);

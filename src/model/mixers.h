@@ -21,14 +21,23 @@ struct Chunk {
   ThreadPool& pool;
 };
 
+/// What several matrices of a layer read: x, and R x for those that hold turboquant weights.
+struct Input {
+  std::span<const float> plain;
+  std::span<const float> rotated;  ///< empty in a model that has no rotated matrices
+
+  std::span<const float> of(const quant::Matrix& matrix) const {
+    return matrix.rotated() ? rotated : plain;
+  }
+};
+
 /// `layer` counts the layers of the same kind. x and y are [tokens, hidden].
 void mamba(const MambaConfig& c, float norm_eps, const MambaWeights& w, std::size_t layer,
-           std::span<const float> x, std::span<float> y, Chunk& chunk);
+           const Input& x, std::span<float> y, Chunk& chunk);
 void attention(const AttentionConfig& c, const AttentionWeights& w, std::size_t layer,
-               std::span<const float> x, std::span<float> y, Chunk& chunk);
-void moe(const MoeConfig& c, const MoeWeights& w, std::span<const float> x, std::span<float> y,
-         Chunk& chunk);
-void mlp(const MlpWeights& w, std::span<const float> x, std::span<float> y, Chunk& chunk);
+               const Input& x, std::span<float> y, Chunk& chunk);
+void moe(const MoeConfig& c, const MoeWeights& w, const Input& x, std::span<float> y, Chunk& chunk);
+void mlp(const MlpWeights& w, const Input& x, std::span<float> y, Chunk& chunk);
 
 /// Floats that a layer keeps in a sequence besides the inputs of its convolution.
 std::size_t mamba_state_values(const MambaConfig& c);
@@ -40,7 +49,13 @@ std::size_t moe_scratch(const MoeConfig& c, std::size_t hidden, std::size_t toke
 std::size_t mlp_scratch(std::size_t intermediate, std::size_t tokens);
 
 /// y = W x (+ b) for every token.
-void linear(const Linear& w, std::span<const float> x, std::span<float> y, Chunk& chunk);
+void linear(const Linear& w, const Input& x, std::span<float> y, Chunk& chunk);
+
+/// The same for an x that nobody reads after: it becomes R x where W asks for that.
+void linear(const Linear& w, std::span<float> x, std::span<float> y, Chunk& chunk);
+
+/// x <- R x for every row of x, if `matrix` is rotated.
+void rotate_for(const quant::Matrix& matrix, std::span<float> x, Chunk& chunk);
 
 /// Calls body(i) for i < count, on all threads. Items are handed out in pieces of at least some
 /// 32000 operations, `work` each, so that small loops stay on the calling thread.

@@ -8,7 +8,7 @@ std::size_t mlp_scratch(std::size_t intermediate, std::size_t tokens) {
   return Scratch::padded(tokens * intermediate);
 }
 
-void mlp(const MlpWeights& w, std::span<const float> x, std::span<float> y, Chunk& chunk) {
+void mlp(const MlpWeights& w, const Input& x, std::span<float> y, Chunk& chunk) {
   const Scratch::Frame frame(chunk.scratch);
   const std::size_t intermediate = w.up_proj.matrix.outputs();
   const auto h = chunk.scratch.take(chunk.tokens * intermediate);

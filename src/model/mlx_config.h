@@ -1,4 +1,4 @@
-// What config.json says about MLX-quantized modules.
+// What config.json says about modules that MLX quantized, or turboquant.
 #pragma once
 #include <string>
 #include <string_view>
@@ -17,7 +17,9 @@ class MlxConfig {
   explicit MlxConfig(const json::object& config);
 
   /// Format of the module at `path`, which may be keyed with or without "language_model.".
-  /// @error unsupported  an unknown mode. @error corrupt  a value of the wrong type.
+  /// The rotation of turboquant may stand at the top alone.
+  /// @error unsupported  an unknown mode, or a rotation or version of turboquant that this program
+  /// does not know. @error corrupt  a value of the wrong type.
   Result<quant::MlxFormat> format(std::string_view path) const;
 
  private:

@@ -26,7 +26,7 @@ std::span<std::uint32_t> take_ids(Scratch& scratch, std::size_t n) {
   return {reinterpret_cast<std::uint32_t*>(scratch.take(n).data()), n};
 }
 
-Plan choose(const MoeConfig& c, const MoeWeights& w, std::span<const float> x, Chunk& chunk) {
+Plan choose(const MoeConfig& c, const MoeWeights& w, const Input& x, Chunk& chunk) {
   const std::size_t choices = chunk.tokens * c.top_k;
   Plan plan{take_ids(chunk.scratch, choices),
             chunk.scratch.take(choices),
@@ -91,17 +91,18 @@ std::size_t moe_scratch(const MoeConfig& c, std::size_t hidden, std::size_t toke
          mlp_scratch(c.shared, tokens);
 }
 
-void moe(const MoeConfig& c, const MoeWeights& w, std::span<const float> x, std::span<float> y,
+void moe(const MoeConfig& c, const MoeWeights& w, const Input& x, std::span<float> y,
          Chunk& chunk) {
   const Scratch::Frame frame(chunk.scratch);
-  const std::size_t tokens = chunk.tokens, hidden = x.size() / tokens;
+  const std::size_t tokens = chunk.tokens, hidden = y.size() / tokens;
   const std::size_t channels = c.latent > 0 ? c.latent : hidden, choices = tokens * c.top_k;
   const Plan plan = choose(c, w, x, chunk);
 
-  std::span<const float> in = x;  // what the routed experts see
+  std::span<const float> in = x.of(w.up_proj[0]);  // what the routed experts see
   if (c.latent > 0) {
     const auto latent = chunk.scratch.take(tokens * channels);
     linear(w.fc1_latent_proj, x, latent, chunk);
+    rotate_for(w.up_proj[0], latent, chunk);
     in = latent;
   }
   const auto sorted = chunk.scratch.take(choices * channels);
@@ -113,6 +114,7 @@ void moe(const MoeConfig& c, const MoeWeights& w, std::span<const float> x, std:
                         sorted.data() + plan.rows[t * c.top_k + k] * channels);
   });
   apply_experts(w.up_proj, plan, sorted, h, chunk, kernels::ops().relu2);
+  rotate_for(w.down_proj[0], h, chunk);
   apply_experts(w.down_proj, plan, h, out, chunk, nullptr);
 
   const auto sum = c.latent > 0 ? chunk.scratch.take(tokens * channels) : y;

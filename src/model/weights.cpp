@@ -245,6 +245,12 @@ class Loader {
                    (plain == file_name(line) + ".weight" ? "" : " in " + printable(plain)));
       return std::nullopt;
     }
+    if (matrix->rotated() && signs_ != nullptr && matrix->signs != signs_) {
+      misfits_.add(printable(plain) + ": another rotation_seed than the matrices before it",
+                   ErrorCode::unsupported);
+      return std::nullopt;
+    }
+    if (matrix->rotated()) signs_ = matrix->signs;
     return matrix.value();
   }
 
@@ -316,6 +322,11 @@ class Loader {
       }
       const auto matrix = fitting(line, path, path + ".weight", one);
       if (!matrix) continue;
+      if (!to.empty() && to[0].rotated() != matrix->rotated()) {
+        misfits_.add(printable(path) + ": of the experts of a layer, some are turboquant",
+                     ErrorCode::unsupported);
+        continue;
+      }
       to.push_back(*matrix);
       bytes += matrix->bytes();
       if (const std::string type = type_name(*matrix); types.find(type) == types.npos)
@@ -349,6 +360,7 @@ class Loader {
   }
 
   void finish(Weights& weights) {
+    weights.signs = signs_;
     if (weights.lm_head.weight.codes == nullptr) weights.lm_head.weight = weights.embeddings;
     for (LayerWeights& layer : weights.layers)
       if (auto* mamba = std::get_if<MambaWeights>(&layer.mixer))
@@ -371,6 +383,7 @@ class Loader {
   MlxConfig mlx_;
   std::string prefix_;
   Misfits misfits_;
+  const float* signs_ = nullptr;  ///< of the rotated matrices so far
   std::vector<TensorEntry> entries_;
   std::unordered_set<std::string_view> used_;
 };

@@ -78,6 +78,8 @@ struct Weights {
   Buffer<float> norm_f;     ///< [hidden]
   kernels::Linear lm_head;  ///< [vocab, hidden]; the embeddings themselves when they are tied
 
+  const float* signs = nullptr;  ///< of all rotated matrices; null when there are none
+
   std::uint64_t parameters = 0;  ///< of the text model, each stored number once
   std::uint64_t bytes = 0;       ///< that they take in the files
   std::vector<TensorEntry> entries;
