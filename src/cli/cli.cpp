@@ -27,6 +27,11 @@ constexpr CommandEntry kCommands[] = {
     {"template", "print the prompt that a conversation becomes", make_template},
     {"logits", "write the logits of given token ids to a NumPy file", make_logits},
     {"bench", "measure prompt and generation speed", make_bench},
+    {"eval ppl", "measure the perplexity of a text", make_eval_ppl},
+    {"eval kld", "compare predictions with saved ones", make_eval_kld},
+    {"eval needle", "look for facts hidden in long texts", make_eval_needle},
+    {"eval distortion", "measure what the codecs lose on vectors", make_eval_distortion},
+    {"eval kv", "compare cache types: size, quality, answers", make_eval_kv},
     {"completion", "print the completion script of a shell", make_completion},
     {"version", "print the version and what this computer can run", make_version},
     {"help", "explain a command", make_help},
@@ -56,6 +61,24 @@ Result<int> run_command(const CommandEntry& entry, std::span<const char* const> 
   return command->run(context);
 }
 
+/// "tern eval ppl ...": the second word chooses.
+Result<int> dispatch_group(std::string_view group, std::span<const char* const> arguments,
+                           Context& context) {
+  const std::string_view member = arguments.empty() ? "" : arguments.front();
+  if (member == "--help" || member == "-h") {
+    context.out.write(group_help(group, context.terminal.width));
+    return 0;
+  }
+  if (member.empty()) {
+    context.err.write(group_help(group, context.terminal.width));
+    return exit_status(ErrorCode::usage);
+  }
+  const std::string name = std::string(group) + " " + std::string(member);
+  if (const auto* entry = find_command(name))
+    return run_command(*entry, arguments.subspan(1), context);
+  return no_such_command(name);
+}
+
 Result<int> dispatch(std::span<const char* const> arguments, Context& context) {
   if (arguments.empty()) {
     context.err.write(program_help(context.terminal.width));
@@ -66,12 +89,8 @@ Result<int> dispatch(std::span<const char* const> arguments, Context& context) {
   if (name == "--version" || name == "-V") name = "version";
   if (const auto* entry = find_command(name))
     return run_command(*entry, arguments.subspan(1), context);
-  std::vector<std::string> names;
-  for (const auto& entry : commands()) names.emplace_back(entry.name);
-  const auto near = nearest(name, names);
-  return fail(ErrorCode::usage, name.starts_with('-') ? "no such option" : "no such command",
-              std::string(name),
-              near ? "did you mean \"tern " + *near + "\"?" : "tern --help lists the commands");
+  if (is_group(name)) return dispatch_group(name, arguments.subspan(1), context);
+  return no_such_command(name);
 }
 
 }  // namespace
@@ -93,6 +112,27 @@ const CommandEntry* find_command(std::string_view name) {
     if (entry.name == name) return &entry;
   }
   return nullptr;
+}
+
+bool is_group(std::string_view name) {
+  return !group_members(name).empty();
+}
+
+std::vector<std::string> group_members(std::string_view group) {
+  std::vector<std::string> members;
+  const std::string prefix = std::string(group) + " ";
+  for (const auto& entry : kCommands)
+    if (entry.name.starts_with(prefix)) members.emplace_back(entry.name.substr(prefix.size()));
+  return members;
+}
+
+std::unexpected<Error> no_such_command(std::string_view name) {
+  std::vector<std::string> names;
+  for (const auto& entry : kCommands) names.emplace_back(entry.name);
+  const auto near = nearest(name, names);
+  return fail(ErrorCode::usage, name.starts_with('-') ? "no such option" : "no such command",
+              std::string(name),
+              near ? "did you mean \"tern " + *near + "\"?" : "tern --help lists the commands");
 }
 
 int run(int argc, char** argv) {

@@ -4,6 +4,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 #include "cli/context.h"
@@ -21,7 +22,7 @@ class Command {
 };
 
 struct CommandEntry {
-  std::string_view name;
+  std::string_view name;  ///< as it is typed; "eval ppl" for a command of a group
   std::string_view summary;
   std::unique_ptr<Command> (*make)();
 };
@@ -30,6 +31,12 @@ struct CommandEntry {
 std::span<const CommandEntry> commands();
 /// Null when there is none of that name.
 const CommandEntry* find_command(std::string_view name);
+/// Whether commands of that group exist: "eval".
+bool is_group(std::string_view name);
+/// The commands of a group, without its name: "ppl", "kld"...
+std::vector<std::string> group_members(std::string_view group);
+/// "no such command", with the nearest known one as a hint.
+std::unexpected<Error> no_such_command(std::string_view name);
 
 /// "tern: error: WHERE: WHAT", and a line with the hint if there is one.
 std::string error_text(const Error& error);
@@ -41,6 +48,11 @@ std::unique_ptr<Command> make_tokenize();
 std::unique_ptr<Command> make_template();
 std::unique_ptr<Command> make_logits();
 std::unique_ptr<Command> make_bench();
+std::unique_ptr<Command> make_eval_ppl();
+std::unique_ptr<Command> make_eval_kld();
+std::unique_ptr<Command> make_eval_needle();
+std::unique_ptr<Command> make_eval_distortion();
+std::unique_ptr<Command> make_eval_kv();
 std::unique_ptr<Command> make_completion();
 std::unique_ptr<Command> make_version();
 std::unique_ptr<Command> make_help();

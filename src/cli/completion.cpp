@@ -33,9 +33,29 @@ std::string joined(const std::vector<std::string>& words, std::string_view separ
   return fmt::format("{}", fmt::join(words, separator));
 }
 
+/// What can be typed first: commands, and each group once.
+std::vector<Described> first_words() {
+  std::vector<Described> words;
+  for (const auto& entry : commands()) {
+    const auto space = entry.name.find(' ');
+    const auto word = entry.name.substr(0, space);
+    if (!words.empty() && words.back().name == word) continue;
+    words.push_back(
+        {word, space == std::string_view::npos ? entry.summary : "measure quality", {}});
+  }
+  return words;
+}
+
+std::vector<std::string> groups() {
+  std::vector<std::string> names;
+  for (const auto& word : first_words())
+    if (is_group(word.name)) names.emplace_back(word.name);
+  return names;
+}
+
 std::string command_names() {
   std::vector<std::string> names;
-  for (const auto& entry : commands()) names.emplace_back(entry.name);
+  for (const auto& word : first_words()) names.emplace_back(word.name);
   return joined(names, " ");
 }
 
@@ -71,7 +91,7 @@ std::string bash_command(const Described& command) {
     else if (option.kind == ValueKind::text)
       values += fmt::format("        {}) return ;;\n", pattern);
   }
-  std::string text = fmt::format("    {})\n", command.name);
+  std::string text = fmt::format("    \"{}\")\n", command.name);
   if (!values.empty()) text += "      case \"$last\" in\n" + values + "      esac\n";
   text += fmt::format("      options=\"{}\"\n", names);
   if (takes_model) text += "      words=demo\n";
@@ -90,7 +110,16 @@ std::string bash_script() {
   text += fmt::format(
       "    COMPREPLY=($(compgen -W \"{} --help --version\" -- \"$word\"))\n    return\n  fi\n",
       command_names());
-  text += "  case \"${COMP_WORDS[1]}\" in\n";
+  text += "  local command=${COMP_WORDS[1]}\n  case \"$command\" in\n";
+  for (const auto& group : groups())
+    text += fmt::format(
+        "    {0})\n"
+        "      if [[ $COMP_CWORD -eq 2 ]]; then\n"
+        "        COMPREPLY=($(compgen -W \"{1} --help\" -- \"$word\"))\n        return\n"
+        "      fi\n"
+        "      command=\"{0} ${{COMP_WORDS[2]}}\" ;;\n",
+        group, joined(group_members(group), " "));
+  text += "  esac\n  case \"$command\" in\n";
   for (const auto& command : described_commands()) text += bash_command(command);
   text +=
       "  esac\n"
@@ -133,8 +162,8 @@ std::string zsh_action(const OptionInfo& option) {
 std::string zsh_script() {
   std::string text = "#compdef tern\n# zsh completion for tern\n_tern() {\n  local -a commands\n";
   text += "  commands=(\n";
-  for (const auto& entry : commands())
-    text += fmt::format("    {}\n", quoted(fmt::format("{}:{}", entry.name, entry.summary)));
+  for (const auto& word : first_words())
+    text += fmt::format("    {}\n", quoted(fmt::format("{}:{}", word.name, word.summary)));
   text +=
       "  )\n"
       "  if (( CURRENT == 2 )); then\n"
@@ -143,10 +172,22 @@ std::string zsh_script() {
       "  fi\n"
       "  local name=${words[2]}\n"
       "  shift words\n"
-      "  (( CURRENT-- ))\n"
-      "  case $name in\n";
+      "  (( CURRENT-- ))\n";
+  for (const auto& group : groups())
+    text += fmt::format(
+        "  if [[ $name == {0} ]]; then\n"
+        "    if (( CURRENT == 2 )); then\n"
+        "      _values command {1}\n"
+        "      return\n"
+        "    fi\n"
+        "    name=\"{0} ${{words[2]}}\"\n"
+        "    shift words\n"
+        "    (( CURRENT-- ))\n"
+        "  fi\n",
+        group, joined(group_members(group), " "));
+  text += "  case $name in\n";
   for (const auto& command : described_commands()) {
-    text += fmt::format("    {})\n      _arguments -S", command.name);
+    text += fmt::format("    \"{}\")\n      _arguments -S", command.name);
     for (const auto& option : command.options) {
       if (option.positional()) {
         text += " \\\n        " +
@@ -165,13 +206,25 @@ std::string zsh_script() {
 
 std::string fish_script() {
   std::string text = "# fish completion for tern\ncomplete -c tern -n __fish_use_subcommand -f\n";
-  for (const auto& entry : commands())
-    text += fmt::format("complete -c tern -n __fish_use_subcommand -a {} -d {}\n", entry.name,
-                        quoted(entry.summary));
+  for (const auto& word : first_words())
+    text += fmt::format("complete -c tern -n __fish_use_subcommand -a {} -d {}\n", word.name,
+                        quoted(word.summary));
+  for (const auto& group : groups()) {
+    const auto members = joined(group_members(group), " ");
+    text += fmt::format(
+        "complete -c tern -n '__fish_seen_subcommand_from {0}; and not "
+        "__fish_seen_subcommand_from {1}' -f -a '{1}'\n",
+        group, members);
+  }
   for (const auto& command : described_commands()) {
+    const auto space = command.name.find(' ');
+    const auto condition =
+        space == std::string_view::npos
+            ? fmt::format("__fish_seen_subcommand_from {}", command.name)
+            : fmt::format("__fish_seen_subcommand_from {}; and __fish_seen_subcommand_from {}",
+                          command.name.substr(0, space), command.name.substr(space + 1));
     for (const auto& option : command.options) {
-      std::string line =
-          fmt::format("complete -c tern -n '__fish_seen_subcommand_from {}'", command.name);
+      std::string line = fmt::format("complete -c tern -n '{}'", condition);
       if (option.positional()) {
         if (option.kind != ValueKind::model) continue;
         text += line + " -a demo\n";

@@ -73,6 +73,15 @@ std::string command_help(const Options& options, std::size_t width) {
   return text;
 }
 
+std::string group_help(std::string_view group, std::size_t width) {
+  width = std::min(width, kMaxWidth);
+  std::string text = fmt::format("Usage: tern {} COMMAND [OPTIONS]\n\nCommands:\n", group);
+  const std::string prefix = std::string(group) + " ";
+  for (const auto& command : commands())
+    if (command.name.starts_with(prefix)) text += entry(command.name, command.summary, width);
+  return text + fmt::format("\ntern help {} COMMAND explains one.\n", group);
+}
+
 std::string program_help(std::size_t width) {
   width = std::min(width, kMaxWidth);
   std::string text =

@@ -15,6 +15,9 @@ std::string wrap(std::string_view text, std::size_t indent, std::size_t width);
 /// Help of one command.
 std::string command_help(const Options& options, std::size_t width);
 
+/// Help of a group of commands.
+std::string group_help(std::string_view group, std::size_t width);
+
 /// Help of the program: its commands, its environment, its exit statuses.
 std::string program_help(std::size_t width);
 

@@ -112,9 +112,7 @@ Result<KvOptions> kv_options(const ModelOptions& options) {
 
 }  // namespace
 
-Result<Model> load_model(const ModelOptions& options, Context& context) {
-  TERN_TRY(const auto model, model_name(options));
-  TERN_TRY_VOID(choose_isa(options));
+Result<LoadOptions> load_options(const ModelOptions& options, Context& context) {
   LoadOptions load;
   load.threads = options.threads.value_or(0);
   load.context = options.context;
@@ -123,6 +121,13 @@ Result<Model> load_model(const ModelOptions& options, Context& context) {
   load.progress = [&context](std::string_view what, std::size_t done, std::size_t total) {
     context.progress.update(what, done, total);
   };
+  return load;
+}
+
+Result<Model> load_model(const ModelOptions& options, Context& context) {
+  TERN_TRY(const auto model, model_name(options));
+  TERN_TRY_VOID(choose_isa(options));
+  TERN_TRY(const auto load, load_options(options, context));
   const StartThreadsWithoutSignals quiet;
   auto loaded = Model::load(model, load);
   context.progress.clear();

@@ -39,6 +39,9 @@ Result<std::string> model_name(const ModelOptions& options);
 /// Takes --isa, or TERN_ISA, or the best. @error usage, unsupported
 Result<void> choose_isa(const ModelOptions& options);
 
+/// What an engine is to be loaded with: all of `options` but the model; progress on a terminal.
+Result<LoadOptions> load_options(const ModelOptions& options, Context& context);
+
 /// Chooses the instruction set and loads the model, with a progress line on a terminal.
 Result<Model> load_model(const ModelOptions& options, Context& context);
 

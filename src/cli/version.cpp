@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include "base/cpu.h"
-#include "base/suggest.h"
 #include "base/thread_pool.h"
 #include "cli/command.h"
 #include "cli/help.h"
@@ -38,6 +37,7 @@ class Help : public Command {
  public:
   void declare(Options& options) override {
     options.text("COMMAND", "COMMAND", command_, "the command to explain");
+    options.text("MEMBER", "MEMBER", member_, "of a group of commands, the one to explain");
   }
 
   Result<int> run(Context& context) override {
@@ -45,14 +45,13 @@ class Help : public Command {
       context.out.write(program_help(context.terminal.width));
       return 0;
     }
-    const auto* entry = find_command(*command_);
-    if (entry == nullptr) {
-      std::vector<std::string> names;
-      for (const auto& known : commands()) names.emplace_back(known.name);
-      const auto near = nearest(*command_, names);
-      return fail(ErrorCode::usage, "no such command", *command_,
-                  near ? "did you mean " + *near + "?" : "tern help lists the commands");
+    if (!member_ && is_group(*command_)) {
+      context.out.write(group_help(*command_, context.terminal.width));
+      return 0;
     }
+    const std::string name = member_ ? *command_ + " " + *member_ : *command_;
+    const auto* entry = find_command(name);
+    if (entry == nullptr) return no_such_command(name);
     auto command = entry->make();
     Options options("tern " + std::string(entry->name), std::string(entry->summary));
     command->declare(options);
@@ -62,7 +61,7 @@ class Help : public Command {
   }
 
  private:
-  std::optional<std::string> command_;
+  std::optional<std::string> command_, member_;
 };
 
 }  // namespace

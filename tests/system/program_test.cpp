@@ -13,8 +13,17 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::StartsWith;
 
-constexpr const char* kCommands[] = {"generate", "chat",  "info",       "tokenize", "template",
-                                     "logits",   "bench", "completion", "version",  "help"};
+constexpr const char* kCommands[] = {
+    "generate",        "chat",    "info",       "tokenize", "template",
+    "logits",          "bench",   "eval ppl",   "eval kld", "eval needle",
+    "eval distortion", "eval kv", "completion", "version",  "help"};
+
+/// "eval ppl" as the two arguments that it is.
+std::vector<std::string> words(const std::string& command) {
+  const auto space = command.find(' ');
+  if (space == std::string::npos) return {command};
+  return {command.substr(0, space), command.substr(space + 1)};
+}
 
 TEST(Program, ListsItsCommands) {
   for (const char* help : {"--help", "-h", "help"}) {
@@ -34,8 +43,10 @@ TEST(Program, WithoutArgumentsShowsTheHelpAsAnError) {
 
 TEST(Program, ExplainsEveryCommand) {
   for (const std::string command : kCommands) {
-    const auto asked = run_tern({command, "--help"});
-    const auto explained = run_tern({"help", command});
+    auto asking = words(command), explaining = words(command);
+    asking.push_back("--help");
+    explaining.insert(explaining.begin(), "help");
+    const auto asked = run_tern(asking), explained = run_tern(explaining);
     EXPECT_EQ(asked.status, 0) << command;
     EXPECT_THAT(asked.out, HasSubstr("Usage: tern " + command));
     EXPECT_EQ(asked.out, explained.out);
@@ -143,7 +154,8 @@ TEST(Completion, EveryShellKnowsEveryOption) {
              fish = run_tern({"completion", "fish"});
   for (const auto& outcome : {bash, zsh, fish}) {
     EXPECT_EQ(outcome.status, 0);
-    for (const char* command : kCommands) EXPECT_THAT(outcome.out, HasSubstr(command));
+    for (const char* command : kCommands)
+      for (const auto& word : words(command)) EXPECT_THAT(outcome.out, HasSubstr(word));
     EXPECT_THAT(outcome.out, HasSubstr("reasoning-budget"));
   }
   EXPECT_EQ(run_tern({"completion", "tcsh"}).status, 64);
@@ -164,6 +176,9 @@ TEST(Completion, BashCompletesCommandsOptionsAndValues) {
   EXPECT_EQ(complete("tern generate --kv b", 3), "bf16 ");
   EXPECT_EQ(complete("tern info de", 2), "demo ");
   EXPECT_EQ(complete("tern completion f", 2), "fish ");
+  EXPECT_EQ(complete("tern ev", 1), "eval ");
+  EXPECT_EQ(complete("tern eval n", 2), "needle ");
+  EXPECT_EQ(complete("tern eval needle --dep", 3), "--depths ");
 }
 
 TEST(Documentation, NamesEveryOptionAndNoOther) {
@@ -173,7 +188,9 @@ TEST(Documentation, NamesEveryOptionAndNoOther) {
   for (const std::string command : kCommands) {
     const auto section = text.find("\n## tern " + command + "\n");
     ASSERT_NE(section, std::string::npos) << command << " has no section in docs/cli.md";
-    helps += run_tern({command, "--help"}).out;
+    auto asking = words(command);
+    asking.push_back("--help");
+    helps += run_tern(asking).out;
   }
   const auto names = [](const std::string& page) {
     std::set<std::string> found;
