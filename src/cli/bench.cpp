@@ -1,6 +1,7 @@
 // tern bench: measure prompt and generation speed.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/cpu.h"
@@ -17,7 +18,8 @@ namespace {
 
 constexpr const char* kExamples =
     "ppN reads a prompt of N tokens, tgN generates N tokens; @ dN: with N tokens before them.\n"
-    "Tokens are random, the first run is not counted. t/s is mean +- standard deviation.\n\n"
+    "Tokens are random, the first run is not counted. t/s is the median of the others, with the\n"
+    "slowest and the fastest beside it.\n\n"
     "Examples:\n"
     "  tern bench demo\n"
     "  tern bench -m model.gguf -p 512,2048 -n 128 -d 0,4096 -t 8,16 -r 5 -o md\n";
@@ -35,10 +37,18 @@ struct Test {
   }
 };
 
-/// Tokens per second of the counted runs.
+/// Tokens per second of the counted runs, at least one.
 struct Speed {
   std::vector<double> runs;
 
+  double median() const {
+    auto sorted = runs;
+    std::ranges::sort(sorted);
+    const std::size_t middle = sorted.size() / 2;
+    return sorted.size() % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+  }
+  double least() const { return std::ranges::min(runs); }
+  double most() const { return std::ranges::max(runs); }
   double mean() const {
     double sum = 0;
     for (const double run : runs) sum += run;
@@ -205,27 +215,30 @@ class Bench : public Command {
                  {"threads", right},
                  {"kv", left},
                  {"test", right},
-                 {"t/s", right}});
+                 {"t/s", right},
+                 {"slowest .. fastest", right}});
     for (const auto& row : rows)
       table.add({short_name(row.model.name), human_bytes(row.model.weight_bytes),
                  human_count(row.model.parameters), backend(), std::to_string(row.threads), row.kv,
-                 row.test.name(),
-                 fmt::format("{:.2f} \u00b1 {:.2f}", row.speed.mean(), row.speed.deviation())});
+                 row.test.name(), fmt::format("{:.2f}", row.speed.median()),
+                 fmt::format("{:.2f} .. {:.2f}", row.speed.least(), row.speed.most())});
     return table.markdown() + fmt::format("\nversion: tern {}\n", TERN_VERSION);
   }
 
   static std::string backend() { return fmt::format("CPU {}", name(active_isa())); }
 
   static std::string csv(const std::vector<Row>& rows) {
-    std::string text = csv_line({"model", "size", "params", "backend", "threads", "kv", "n_prompt",
-                                 "n_gen", "n_depth", "avg_ts", "stddev_ts"});
+    std::string text =
+        csv_line({"model", "size", "params", "backend", "threads", "kv", "n_prompt", "n_gen",
+                  "n_depth", "avg_ts", "stddev_ts", "median_ts", "min_ts", "max_ts"});
     for (const auto& row : rows)
-      text +=
-          csv_line({row.model.name, std::to_string(row.model.weight_bytes),
-                    std::to_string(row.model.parameters), backend(), std::to_string(row.threads),
-                    row.kv, std::to_string(row.test.prompt), std::to_string(row.test.generate),
-                    std::to_string(row.test.depth), fmt::format("{:.6f}", row.speed.mean()),
-                    fmt::format("{:.6f}", row.speed.deviation())});
+      text += csv_line(
+          {row.model.name, std::to_string(row.model.weight_bytes),
+           std::to_string(row.model.parameters), backend(), std::to_string(row.threads), row.kv,
+           std::to_string(row.test.prompt), std::to_string(row.test.generate),
+           std::to_string(row.test.depth), fmt::format("{:.6f}", row.speed.mean()),
+           fmt::format("{:.6f}", row.speed.deviation()), fmt::format("{:.6f}", row.speed.median()),
+           fmt::format("{:.6f}", row.speed.least()), fmt::format("{:.6f}", row.speed.most())});
     return text;
   }
 
@@ -242,6 +255,9 @@ class Bench : public Command {
             {"n_depth", row.test.depth},
             {"avg_ts", row.speed.mean()},
             {"stddev_ts", row.speed.deviation()},
+            {"median_ts", row.speed.median()},
+            {"min_ts", row.speed.least()},
+            {"max_ts", row.speed.most()},
             {"samples_ts", samples},
             {"version", TERN_VERSION}};
   }
