@@ -200,6 +200,7 @@ struct ModelInfo {
   std::string kv_values;
   bool kv_from_name = false;                ///< the model's name asked for them
   std::uint64_t kv_bytes_per_token = 0;     ///< of a long context, windows apart
+  std::uint64_t kv_window_bytes = 0;        ///< of the 16-bit first and last tokens
   std::uint64_t state_bytes = 0;            ///< recurrent state of one session
   std::uint64_t resident_weight_bytes = 0;  ///< of the mapped files, in memory now
 };

@@ -93,6 +93,7 @@ Result<std::size_t> Engine::find_context() const {
 
 ModelInfo Engine::info() const {
   const state::SequenceShape& shape = model_.sequence_shape();
+  const auto cache = state::KvCache::create(shape.kv(), kv_.config);  // possible: see load
   return {.name = checkpoint_.display_name(),
           .architecture = model_.config().architecture,
           .container = std::string(formats::name(checkpoint_.container())),
@@ -104,7 +105,8 @@ ModelInfo Engine::info() const {
           .kv_keys = std::string(quant::name(kv_.config.keys)),
           .kv_values = std::string(quant::name(kv_.config.values)),
           .kv_from_name = kv_.from_name,
-          .kv_bytes_per_token = shape.kv_bytes_per_token(kv_.config),
+          .kv_bytes_per_token = cache ? cache->bytes_per_token() : 0,
+          .kv_window_bytes = cache ? cache->window_limit() : 0,
           .state_bytes = shape.state_bytes(),
           .resident_weight_bytes = checkpoint_.resident_bytes()};
 }

@@ -1,30 +1,45 @@
-// Softmax attention over a paged cache of keys and values.
+// Softmax attention of query rows over the paged cache of one KV head, whose keys and values may be
+// codes: they are looked up in registers and never written out as floats.
+//
+//   s_t = q . k_t / sqrt(d) = (R q) . level[code_t] scale_t / sqrt(d)      R orthogonal, fixed
+//   o   = sum_t p_t v_t     = R^T sum_t (p_t scale_t) level[code_t]
+//
+// So the query is rotated once, and the sum is rotated back once. The tokens of a row are taken in
+// parts of kAttentionPart positions, each with a running maximum and sum (arXiv:2205.14135), and
+// the parts are combined in order of position. A row's result therefore depends on its position and
+// the cache alone: not on rows beside it, nor on which thread took which part.
 #pragma once
 #include <cstddef>
 #include <cstdint>
 #include <span>
 
 #include "base/cpu.h"
+#include "kernels/kv_page.h"
 
 namespace tern::kernels {
 
-/// Number format of cached keys and values.
-enum class KvType : std::uint8_t { f32, f16, bf16 };
+/// Positions that share a running maximum and sum.
+inline constexpr std::size_t kAttentionPart = 1024;
 
-inline constexpr std::size_t value_bytes(KvType type) {
-  return type == KvType::f32 ? 4 : 2;
-}
+/// Keys or values of one KV head.
+struct KvPages {
+  std::span<const std::byte* const> pages;  ///< by position; of pages that no row sees, anything
+  std::size_t offset = 0;                   ///< bytes from the start of a page to this head's part
+  const KvLayout* layout = nullptr;
+};
 
-/// Tokens of a page. A page of one KV head holds keys [kKvPageTokens, head_dim], then values.
-inline constexpr std::size_t kKvPageTokens = 64;
-
-/// The cache of one KV head.
+/// The cache of one KV head. A query at position p reads position s from `recent` if
+///   s < sinks,  s > p - window,  or p < start,
+/// and from `main` otherwise.
 struct KvHead {
-  std::span<const std::byte* const> pages;  ///< in order of position
-  std::size_t key_offset = 0;               ///< bytes from the start of a page to this head's keys
-  std::size_t value_offset = 0;             ///< ... and to its values
-  std::size_t head_dim = 0;
-  KvType type = KvType::f32;
+  struct View {
+    KvPages keys, values;
+  };
+  View main, recent;
+  bool windowed = false;  ///< false: all is read from `main`
+  std::size_t sinks = 0, window = 0, start = 0;
+
+  std::size_t head_dim() const { return main.keys.layout->codec().dim(); }
 };
 
 /// Query rows that look at one KV head: `tokens` consecutive positions times `heads` query heads.
@@ -36,17 +51,50 @@ struct Queries {
   std::size_t heads = 0;
   std::size_t stride = 0;
   std::size_t first_position = 0;  ///< of token 0; it sees positions 0 ... first_position
+
+  std::size_t rows() const { return tokens * heads; }
 };
 
 /// Floats of scratch that `attend` needs for so many rows.
 std::size_t attend_scratch(std::size_t rows, std::size_t head_dim);
 
-/// out = sum_s softmax_s(q . k_s / sqrt(head_dim)) v_s over s <= position of the row.
-///
-/// Pages are taken in order, each with one running maximum and sum per row (arXiv:2205.14135), so a
-/// row's result depends on its position and the cache alone, not on the rows beside it. Serial.
-/// @param scratch  attend_scratch(tokens * heads, head_dim) floats, aligned as Buffer is
+/// out = sum_s softmax_s(q . k_s / sqrt(head_dim)) v_s over s <= position of the row. Serial.
+/// @param scratch  attend_scratch(rows, head_dim) floats, aligned as Buffer is
 /// Relative error of the fast forms against the scalar one (double): 1e-5 of the largest |v|.
 void attend(const KvHead& kv, const Queries& queries, std::span<float> scratch, Isa isa);
+
+/// The same in steps, for a few rows and a long context: prepare once, take the parts on any thread
+/// in any order, combine them in order, finish. Not for Isa::scalar, which has no parts.
+bool has_parts(Isa isa);
+
+/// What rows have seen so far: sums [rows, head_dim] of weighted values, greatest scores and sums
+/// of weights [rows].
+struct Attended {
+  float *sums, *greatest, *weights;
+
+  static std::size_t floats(std::size_t rows, std::size_t head_dim) {
+    return (rows * (head_dim + 2) + 15) / 16 * 16;
+  }
+  static Attended in(std::span<float> memory, std::size_t rows, std::size_t head_dim) {
+    return {memory.data(), memory.data() + rows * head_dim, memory.data() + rows * (head_dim + 1)};
+  }
+};
+
+/// The rows of q as `attend_part` reads them: rotated, scaled, and laid out for the registers.
+/// @param prepared  [2, rows, head_dim]
+void prepare(const KvHead& kv, const Queries& queries, std::span<float> prepared, Isa isa);
+
+/// Parts that rows of these positions have: even numbers are of `main`, odd ones of `recent`.
+std::size_t parts(const KvHead& kv, const Queries& queries);
+/// Whether any row sees a token of the part.
+bool sees(const KvHead& kv, const Queries& queries, std::size_t part);
+void attend_part(const KvHead& kv, const Queries& queries, std::span<const float> prepared,
+                 std::size_t part, Attended result, Isa isa);
+
+void start(Attended all, std::size_t rows, std::size_t head_dim);
+void combine(Attended all, Attended part, std::size_t rows, std::size_t head_dim, Isa isa);
+
+/// @param main, recent  the combined parts of each; overwritten
+void finish(const KvHead& kv, const Queries& queries, Attended main, Attended recent, Isa isa);
 
 }  // namespace tern::kernels

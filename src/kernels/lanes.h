@@ -130,6 +130,54 @@ TERN_LANES Lanes load_bf16(const std::uint16_t* p) {
   return {bf16_to_float8(p), bf16_to_float8(p + 8)};
 }
 
+/// Sixteen 32-bit words.
+struct Words {
+  __m256i low, high;
+};
+TERN_LANES Words load_words(const std::byte* p) {
+  const auto* words = reinterpret_cast<const __m256i*>(p);
+  return {_mm256_loadu_si256(words), _mm256_loadu_si256(words + 1)};
+}
+TERN_LANES Words shift_right(Words w, unsigned n) {
+  const __m128i count = _mm_cvtsi32_si128(static_cast<int>(n));
+  return {_mm256_srl_epi32(w.low, count), _mm256_srl_epi32(w.high, count)};
+}
+/// Bits 0 and 1 of `low`, then bit 0 of `third`.
+TERN_LANES Words with_third_bit(Words low, Words third) {
+  const __m256i two = _mm256_set1_epi32(3), one = _mm256_set1_epi32(4);
+  const auto merge = [&](__m256i a, __m256i b) TERN_TARGET_AVX2 {
+    return _mm256_or_si256(_mm256_and_si256(a, two),
+                           _mm256_and_si256(_mm256_slli_epi32(b, 2), one));
+  };
+  return {merge(low.low, third.low), merge(low.high, third.high)};
+}
+/// Sixteen numbers to look up.
+struct Table {
+  __m256 low, high;
+};
+TERN_LANES Table load_table(const float* p) {
+  return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)};
+}
+/// table[w & 15]
+TERN_LANES Lanes look_up16(Table table, Words w) {
+  const auto pick = [&](__m256i i) TERN_TARGET_AVX2 {
+    return _mm256_blendv_ps(_mm256_permutevar8x32_ps(table.low, i),
+                            _mm256_permutevar8x32_ps(table.high, i),
+                            _mm256_castsi256_ps(_mm256_slli_epi32(i, 28)));
+  };
+  return {pick(w.low), pick(w.high)};
+}
+/// table[w & 7]; the table's second half is the first one again.
+TERN_LANES Lanes look_up8(Table table, Words w) {
+  return {_mm256_permutevar8x32_ps(table.low, w.low), _mm256_permutevar8x32_ps(table.low, w.high)};
+}
+/// The lowest byte of each word.
+TERN_LANES Lanes byte_to_float(Words w) {
+  const __m256i byte = _mm256_set1_epi32(0xff);
+  return {_mm256_cvtepi32_ps(_mm256_and_si256(w.low, byte)),
+          _mm256_cvtepi32_ps(_mm256_and_si256(w.high, byte))};
+}
+
 #undef TERN_LANES
 }  // namespace tern::kernels::avx2
 
@@ -220,6 +268,36 @@ TERN_LANES Lanes load_bf16(const std::uint16_t* p) {
   const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
   return {_mm512_castsi512_ps(
       _mm512_maskz_slli_epi32(kAll, _mm512_maskz_cvtepu16_epi32(kAll, bits), 16))};
+}
+
+struct Words {
+  __m512i v;
+};
+TERN_LANES Words load_words(const std::byte* p) {
+  return {_mm512_loadu_si512(p)};
+}
+TERN_LANES Words shift_right(Words w, unsigned n) {
+  return {_mm512_maskz_srl_epi32(kAll, w.v, _mm_cvtsi32_si128(static_cast<int>(n)))};
+}
+TERN_LANES Words with_third_bit(Words low, Words third) {
+  constexpr int kThirdWhereMasked = 0xe4;  // mask ? third : low
+  return {_mm512_ternarylogic_epi32(_mm512_maskz_slli_epi32(kAll, third.v, 2), low.v,
+                                    _mm512_set1_epi32(4), kThirdWhereMasked)};
+}
+struct Table {
+  __m512 v;
+};
+TERN_LANES Table load_table(const float* p) {
+  return {_mm512_loadu_ps(p)};
+}
+TERN_LANES Lanes look_up16(Table table, Words w) {
+  return {_mm512_maskz_permutexvar_ps(kAll, w.v, table.v)};
+}
+TERN_LANES Lanes look_up8(Table table, Words w) {
+  return look_up16(table, w);
+}
+TERN_LANES Lanes byte_to_float(Words w) {
+  return {_mm512_maskz_cvtepi32_ps(kAll, _mm512_and_si512(w.v, _mm512_set1_epi32(0xff)))};
 }
 
 #undef TERN_LANES

@@ -206,7 +206,9 @@ const state::SequenceShape& Model::sequence_shape() const {
 }
 
 Result<MemoryNeeds> Model::memory(std::size_t context, const state::KvConfig& kv) const {
-  const auto bytes = checked_mul(context, state_->shape.kv_bytes_per_token(kv));
+  TERN_TRY(const auto cache, state::KvCache::create(state_->shape.kv(), kv));
+  const auto pages = checked_mul(context, cache.bytes_per_token());
+  const auto bytes = pages ? checked_add(*pages, cache.window_limit()) : std::nullopt;
   if (!bytes)
     return fail(ErrorCode::too_large,
                 "a context of " + std::to_string(context) + " tokens needs more than 2^64 bytes");
@@ -230,8 +232,8 @@ Result<void> Model::forward(std::span<const TokenId> tokens, state::Sequence& se
   TERN_TRY_VOID(check_tokens(tokens, vocab));
   if (sequence.shape() != state_->shape)
     return fail(ErrorCode::mismatch, "the sequence belongs to a model of another shape");
-  TERN_TRY_VOID(sequence.reserve(tokens.size()));
   const std::size_t most = std::min(tokens.size(), state_->chunk_tokens(pool.size()));
+  TERN_TRY_VOID(sequence.reserve(tokens.size(), most));
   try {
     state_->scratch.reserve(state_->scratch_floats(most, pool.size()));
   } catch (const std::bad_alloc&) {

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "base/error.h"
-#include "kernels/attention.h"
-#include "state/kv_config.h"
+#include "base/thread_pool.h"
+#include "state/kv_cache.h"
 #include "tensor/buffer.h"
 
 namespace tern::state {
@@ -25,22 +25,24 @@ struct SequenceShape {
 
   bool operator==(const SequenceShape&) const = default;
 
-  /// Keys and values of one token.
+  KvShape kv() const { return {attention_layers, kv_heads, head_dim}; }
+  /// As KvCache::bytes_per_token; 0 for a type that head_dim does not fit.
   std::uint64_t kv_bytes_per_token(const KvConfig& kv) const;
   /// Recurrent state, always f32, whatever the number of tokens.
   std::uint64_t state_bytes() const;
 };
 
-/// The recurrent state at one position, to go back to.
+/// The recurrent state at one position and the 16-bit windows of the cache, to go back to.
 class Snapshot {
  public:
   std::size_t position() const { return position_; }
-  std::uint64_t bytes() const { return states_.size() * sizeof(float); }
+  std::uint64_t bytes() const { return states_.size() * sizeof(float) + windows_.bytes(); }
 
  private:
   friend class Sequence;
   std::size_t position_ = 0;
   Buffer<float> states_;
+  KvWindows windows_;
 };
 
 /// Belongs to one thread at a time. Move-only; `fork` copies.
@@ -50,25 +52,31 @@ class Sequence {
   /// of keys and values as tokens arrive.
   /// @error too_large  more memory than the machine has, were the sequence full
   /// @error no_memory  the recurrent state cannot be allocated
-  /// @error unsupported  a cache type that head_dim does not fit
+  /// @error unsupported, usage  as KvCache::create
   static Result<Sequence> create(const SequenceShape& shape, const KvConfig& kv,
                                  std::size_t capacity);
 
   const SequenceShape& shape() const { return shape_; }
-  const KvConfig& kv_config() const { return config_; }
+  const KvCache& cache() const { return cache_; }
   std::size_t position() const { return position_; }  ///< tokens held
   std::size_t capacity() const { return capacity_; }
   /// Memory held now.
   std::uint64_t bytes() const;
 
-  /// Makes room for `tokens` more, so that writing them cannot fail. Nothing else changes.
+  /// Makes room for `tokens` more, so that writing them, in steps of at most `step`, cannot fail.
+  /// Nothing else changes.
   /// @error too_large  beyond the capacity. @error no_memory
-  Result<void> reserve(std::size_t tokens);
+  Result<void> reserve(std::size_t tokens, std::size_t step);
+  Result<void> reserve(std::size_t tokens) { return reserve(tokens, tokens); }
 
-  /// Keys and values [kv_heads * head_dim] of the token at `position`, which must be reserved.
-  void write_kv(std::size_t attention_layer, std::size_t position, std::span<const float> k,
-                std::span<const float> v);
-  kernels::KvHead kv(std::size_t attention_layer, std::size_t head) const;
+  /// Keys and values [tokens, kv_heads * head_dim] of the (reserved) tokens after those held.
+  /// @param pool  encodes what ages out of the windows; null: this thread does
+  void write_kv(std::size_t attention_layer, std::size_t tokens, std::span<const float> k,
+                std::span<const float> v, ThreadPool* pool = nullptr);
+  /// Valid until the sequence changes.
+  kernels::KvHead kv(std::size_t attention_layer, std::size_t head) const {
+    return cache_.head(attention_layer, head);
+  }
 
   /// Inputs of the convolution before the next token, oldest first: [conv_columns, conv_channels].
   std::span<float> conv_state(std::size_t mamba_layer);
@@ -93,22 +101,14 @@ class Sequence {
   Result<void> restore(const Snapshot& snapshot);
 
  private:
-  Sequence() = default;
+  Sequence(const SequenceShape& shape, KvCache cache, std::size_t capacity)
+      : shape_(shape), capacity_(capacity), cache_(std::move(cache)) {}
   std::size_t conv_values() const { return shape_.conv_columns * shape_.conv_channels; }
-  std::size_t head_bytes() const;  // keys (or values) of one head in one page
-  std::size_t page_bytes() const;
-
-  struct Layer {
-    std::vector<Buffer<std::byte>> pages;     // [kv_heads][keys | values][tokens, head_dim]
-    std::vector<const std::byte*> addresses;  // of the pages
-  };
 
   SequenceShape shape_;
-  KvConfig config_;
-  kernels::KvType type_ = kernels::KvType::f16;
   std::size_t capacity_ = 0;
   std::size_t position_ = 0;
-  std::vector<Layer> layers_;
+  KvCache cache_;
   Buffer<float> states_;  // for each Mamba layer: convolution inputs, then SSM state
 };
 

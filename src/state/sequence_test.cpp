@@ -2,10 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <numeric>
-
-#include "tensor/half.h"
 
 namespace tern::state {
 namespace {
@@ -33,28 +30,24 @@ std::vector<float> keys(std::size_t layer, std::size_t position) {
 }
 
 float read(const kernels::KvHead& head, std::size_t position, std::size_t i, bool value) {
-  const std::size_t at = position % kernels::kKvPageTokens * head.head_dim + i;
-  const std::byte* page =
-      head.pages[position / kernels::kKvPageTokens] + (value ? head.value_offset : head.key_offset);
-  if (head.type == kernels::KvType::f32) {
-    float v = 0;
-    std::memcpy(&v, page + 4 * at, 4);
-    return v;
-  }
-  std::uint16_t bits = 0;
-  std::memcpy(&bits, page + 2 * at, 2);
-  return head.type == kernels::KvType::f16 ? f16_to_float(bits) : bf16_to_float(bits);
+  const kernels::KvPages& from = value ? head.main.values : head.main.keys;
+  std::vector<float> x(head.head_dim());
+  from.layout->read(from.pages[position / kernels::kKvPageTokens] + from.offset,
+                    position % kernels::kKvPageTokens, x);
+  return x[i];
 }
 
 void append(Sequence& sequence, std::size_t tokens) {
   ASSERT_TRUE(sequence.reserve(tokens));
-  for (std::size_t t = 0; t < tokens; ++t)
-    for (std::size_t layer = 0; layer < 2; ++layer) {
-      const std::size_t position = sequence.position() + t;
-      auto k = keys(layer, position), v = k;
-      for (float& x : v) x = -x;
-      sequence.write_kv(layer, position, k, v);
-    }
+  for (std::size_t layer = 0; layer < 2; ++layer) {
+    std::vector<float> k, v;
+    for (std::size_t t = 0; t < tokens; ++t)
+      for (const float x : keys(layer, sequence.position() + t)) {
+        k.push_back(x);
+        v.push_back(-x);
+      }
+    sequence.write_kv(layer, tokens, k, v);
+  }
   for (std::size_t layer = 0; layer < 3; ++layer) {
     for (float& x : sequence.conv_state(layer)) x += static_cast<float>(tokens);
     for (float& x : sequence.ssm_state(layer)) x -= static_cast<float>(tokens + layer);
@@ -97,13 +90,13 @@ TEST(Sequence, StatesOfTheLayersDoNotOverlap) {
 }
 
 TEST(Sequence, AccountsForItsBytes) {
-  EXPECT_EQ(kShape.kv_bytes_per_token(KvScheme::f16), 2u * 2 * 2 * 3 * 2);
   EXPECT_EQ(kShape.state_bytes(), 3u * (15 + 7) * 4);
   Sequence sequence = make(KvScheme::f16);
   EXPECT_EQ(sequence.bytes(), kShape.state_bytes());
+  EXPECT_EQ(sequence.cache().bytes_per_token(), 2u * 2 * 2 * 3 * 2);
   append(sequence, 65);
-  EXPECT_EQ(sequence.bytes(), kShape.state_bytes() + 2 * kernels::kKvPageTokens *
-                                                         kShape.kv_bytes_per_token(KvScheme::f16));
+  EXPECT_EQ(sequence.bytes(),
+            kShape.state_bytes() + 2 * kernels::kKvPageTokens * sequence.cache().bytes_per_token());
 }
 
 TEST(Sequence, HoldsItsCapacityAndNotOneTokenMore) {
