@@ -48,6 +48,8 @@ void declare_kv(Options& options, ModelOptions& target) {
                   "nothing is quantized before so many tokens; default: 0");
   options.integers("--kv-f16-layers", target.kv_full_layers, {0, 1023},
                    "attention layers that stay f16, counted from 0");
+  options.alias("-ctk", "--cache-type-k");
+  options.alias("-ctv", "--cache-type-v");
   options.exclusive({"--kv", "--kv-bits", "--cache-type-k"});
   options.exclusive({"--kv", "--kv-bits", "--cache-type-v"});
 }

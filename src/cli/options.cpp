@@ -177,6 +177,10 @@ void Options::words(std::string_view names, std::string value, std::vector<std::
       false, std::move(store));
 }
 
+void Options::alias(std::string typed, std::string name) {
+  aliases_.emplace_back(std::move(typed), std::move(name));
+}
+
 void Options::exclusive(std::initializer_list<std::string_view> names) {
   exclusive_.emplace_back(names.begin(), names.end());
 }
@@ -223,6 +227,7 @@ void Options::close() {
 
 Result<void> Options::parse(std::span<const char* const> arguments) {
   std::vector<std::string> words(arguments.begin(), arguments.end());
+  for (const auto& [typed, name] : aliases_) std::ranges::replace(words, typed, name);
   std::ranges::reverse(words);  // as CLI11 takes them
   try {
     parser_->app.parse(words);

@@ -83,6 +83,9 @@ class Options {
   void words(std::string_view names, std::string value, std::vector<std::string> words,
              std::string help, std::function<Result<void>(const std::string&)> store);
 
+  /// Another program's spelling, for the fingers: taken for `name`, not listed.
+  void alias(std::string typed, std::string name);
+
   /// At most one of these may be given.
   void exclusive(std::initializer_list<std::string_view> names);
 
@@ -113,6 +116,7 @@ class Options {
   std::string command_, summary_, footer_, group_ = "Options";
   std::vector<OptionInfo> infos_;
   std::vector<std::vector<std::string>> exclusive_;
+  std::vector<std::pair<std::string, std::string>> aliases_;
   std::optional<Error> bad_value_;  // the first one
   bool help_ = false;
   std::unique_ptr<Parser> parser_;

@@ -166,6 +166,13 @@ TEST(Options, ExclusiveOptionsCannotBeCombined) {
   EXPECT_THAT(error.what, HasSubstr("--model"));
 }
 
+TEST(Options, AnAliasIsTheOptionItStandsFor) {
+  Example example;
+  example.options.alias("-tmp", "--temp");
+  ASSERT_TRUE(example.parse({"-tmp", "2", "-m", "x"}));
+  EXPECT_EQ(example.temperature, 2.0f);
+}
+
 TEST(Options, HelpIsNoErrorWhateverElseIsMissing) {
   Example example;
   ASSERT_TRUE(example.parse({"--help"}));
