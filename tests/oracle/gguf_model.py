@@ -65,6 +65,7 @@ def write(
     inner = config["mamba_num_heads"] * config["mamba_head_dim"]
     ffn = {"E": config["moe_intermediate_size"], "-": config["intermediate_size"]}
     writer.add_name("tiny")
+    writer.add_tokenizer_model("no_vocab")  # token ids only; llama.cpp wants to be told
     writer.add_uint32(p + "block_count", len(pattern))
     writer.add_uint32(p + "context_length", config["max_position_embeddings"])
     writer.add_uint32(p + "embedding_length", config["hidden_size"])
