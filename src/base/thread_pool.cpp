@@ -3,10 +3,26 @@
 #include <sched.h>
 
 #include <algorithm>
-#include <atomic>
 #include <system_error>
 
 namespace tern {
+namespace {
+
+constexpr std::uint64_t kOpen = std::uint64_t{1} << 31, kLoop = std::uint64_t{1} << 32;
+constexpr std::uint64_t kInside = kOpen - 1;
+
+/// Some 50 microseconds of pauses.
+constexpr std::size_t kSpins = 4000;
+
+void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("isb");
+#endif
+}
+
+}  // namespace
 
 struct ThreadPool::Loop {
   std::size_t count, grain;
@@ -16,6 +32,7 @@ struct ThreadPool::Loop {
 
 ThreadPool::ThreadPool(std::size_t threads) {
   if (threads == 0) threads = default_threads();
+  spins_ = threads > default_threads() ? 0 : kSpins;  // else it would take the CPU from the others
   workers_.reserve(threads - 1);
   try {
     for (std::size_t i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
@@ -25,9 +42,9 @@ ThreadPool::ThreadPool(std::size_t threads) {
 }
 
 ThreadPool::~ThreadPool() {
+  stop_ = true;
   {
-    const std::lock_guard lock(mutex_);
-    stop_ = true;
+    const std::lock_guard lock(mutex_);  // nobody is between its last look and its sleep
   }
   wake_.notify_all();
   for (auto& worker : workers_) worker.join();
@@ -52,31 +69,66 @@ void ThreadPool::parallel_for(std::size_t count, std::size_t grain,
   }
   const std::lock_guard one_loop(callers_);
   Loop loop{count, grain, body};
+  loop_ = &loop;
+  state_ = (state_ / kLoop + 1) * kLoop + kOpen;
+  if (sleepers_ > 0) {
+    {
+      const std::lock_guard lock(mutex_);
+    }
+    wake_.notify_all();
+  }
+  run(loop);
+  state_ &= ~kOpen;  // workers that come later find nothing to do
+  for (std::size_t spin = 0; (state_ & kInside) != 0; ++spin) {
+    if (spin < spins_) {
+      pause();
+      continue;
+    }
+    std::unique_lock lock(mutex_);
+    caller_sleeps_ = true;
+    done_.wait(lock, [this] { return (state_ & kInside) == 0; });
+    caller_sleeps_ = false;
+  }
+}
+
+/// Whether a loop that is newer than `seen` can be entered.
+bool ThreadPool::has_loop(std::uint64_t seen) const {
+  const std::uint64_t state = state_;
+  return (state & kOpen) != 0 && state / kLoop != seen;
+}
+
+/// Counts the calling worker in, if has_loop(seen) is still true.
+bool ThreadPool::enter(std::uint64_t seen) {
+  std::uint64_t state = state_;
+  while ((state & kOpen) != 0 && state / kLoop != seen)
+    if (state_.compare_exchange_weak(state, state + 1)) return true;
+  return false;
+}
+
+void ThreadPool::leave() {
+  --state_;
+  if (!caller_sleeps_) return;
   {
     const std::lock_guard lock(mutex_);
-    loop_ = &loop;
-    ++generation_;
   }
-  wake_.notify_all();
-  run(loop);
-  std::unique_lock lock(mutex_);
-  loop_ = nullptr;  // workers that have not woken yet find nothing to do
-  done_.wait(lock, [this] { return busy_ == 0; });
+  done_.notify_one();
 }
 
 void ThreadPool::work() {
-  std::size_t seen = 0;
-  std::unique_lock lock(mutex_);
+  std::uint64_t seen = 0;
   for (;;) {
-    wake_.wait(lock, [&] { return stop_ || (loop_ != nullptr && generation_ != seen); });
+    for (std::size_t spin = 0; !has_loop(seen) && !stop_ && spin < spins_; ++spin) pause();
+    if (!has_loop(seen)) {
+      std::unique_lock lock(mutex_);
+      ++sleepers_;
+      wake_.wait(lock, [&] { return stop_ || has_loop(seen); });
+      --sleepers_;
+    }
     if (stop_) return;
-    seen = generation_;
-    Loop& loop = *loop_;
-    ++busy_;
-    lock.unlock();
-    run(loop);
-    lock.lock();
-    if (--busy_ == 0) done_.notify_one();
+    if (!enter(seen)) continue;
+    seen = state_ / kLoop;  // it cannot move on while this worker is inside
+    run(*loop_);
+    leave();
   }
 }
 

@@ -3,6 +3,8 @@
 // reach.
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
+
 #include "base/cpu.h"
 #include "kernels/linear.h"
 #include "quant/sample_matrix.h"
@@ -16,16 +18,18 @@ void linear(benchmark::State& state, const quant::Format& format, Isa isa, std::
   // Copies that do not fit the caches together, so that weights come from memory as in a model.
   quant::SampleMaker maker(1, /*tame=*/true);
   std::vector<quant::SampleMatrix> weights;
-  for (std::uint64_t bytes = 0; bytes < (48u << 20); bytes += weights.back().matrix.bytes())
+  for (std::uint64_t bytes = 0; bytes < (128u << 20); bytes += weights.back().matrix.bytes())
     weights.push_back(maker.make(format, kRows, kCols));
   const auto x = maker.floats(tokens * kCols);
   std::vector<float> y(tokens * kRows);
 
+  Activations activations;
   const Isa before = active_isa();
   if (!select_isa(name(isa))) return state.SkipWithError("not on this CPU");
   std::size_t next = 0;
   for (auto _ : state) {
-    apply_serial(weights[next].matrix, x.data(), tokens, kCols, y.data(), kRows);
+    activations.prepare(weights[next].matrix, x.data(), tokens, kCols, nullptr);
+    activations.multiply(weights[next].matrix, 0, kRows, y.data(), kRows);
     benchmark::DoNotOptimize(y.data());
     next = (next + 1) % weights.size();
   }
@@ -38,6 +42,12 @@ void linear(benchmark::State& state, const quant::Format& format, Isa isa, std::
       benchmark::Counter::kIsRate);
 }
 
+/// Names of benchmarks hold no spaces.
+std::string underscored(std::string text) {
+  std::ranges::replace(text, ' ', '_');
+  return text;
+}
+
 const int registered = [] {
   for (const quant::Format& format : quant::all_formats()) {
     if (kCols % format.unit() != 0) continue;
@@ -45,10 +55,10 @@ const int registered = [] {
         (format.group != 64 || format.scale_type != DType::bf16))
       continue;
     for (const Isa isa : {Isa::scalar, Isa::neon, Isa::avx2, Isa::avx512, Isa::amx})
-      for (const std::size_t tokens : {1uz, 32uz})
+      for (const std::size_t tokens : {1uz, 4uz, 8uz, 32uz, 128uz})
         if (supported(isa))
           benchmark::RegisterBenchmark(
-              ("Linear/" + format.label() + "/" + std::string(name(isa)) + "/" +
+              ("Linear/" + underscored(format.label()) + "/" + std::string(name(isa)) + "/" +
                std::to_string(tokens))
                   .c_str(),
               [=](benchmark::State& state) { linear(state, format, isa, tokens); })

@@ -45,7 +45,11 @@ TEST_P(GoldenModel, GivesTheLogitsOfTransformersHoweverThePromptIsCut) {
   ThreadPool pool(2);
   const auto whole = all_logits(loaded.model, loaded.golden.tokens, 0, pool);
   ASSERT_TRUE(whole) << whole.error().message();
-  EXPECT_LE(relative_error(*whole, loaded.golden.logits), 1e-5);
+  // Integer weights meet activations of 16 bits, but in the scalar form.
+  const bool integers =
+      std::string_view(name).starts_with("gguf") || std::string_view(name).starts_with("mlx");
+  const double bound = integers && isa != Isa::scalar ? 3e-4 : 1e-5;
+  EXPECT_LE(relative_error(*whole, loaded.golden.logits), bound);
   for (const std::size_t cut : std::initializer_list<std::size_t>{1, 7, 64}) {
     const auto cut_up = all_logits(loaded.model, loaded.golden.tokens, cut, pool);
     ASSERT_TRUE(cut_up) << cut_up.error().message();

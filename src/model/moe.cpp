@@ -19,6 +19,7 @@ struct Plan {
   std::span<float> weights;          // [tokens, top_k]
   std::span<std::uint32_t> starts;   // [experts + 1]: first row of each expert
   std::span<std::uint32_t> rows;     // [tokens, top_k]: where the choice stands
+  std::span<std::uint32_t> tokens;   // [tokens * top_k]: whose choice stands at a row
   std::span<std::uint32_t> active;   // experts that have rows
 };
 
@@ -28,11 +29,9 @@ std::span<std::uint32_t> take_ids(Scratch& scratch, std::size_t n) {
 
 Plan choose(const MoeConfig& c, const MoeWeights& w, const Input& x, Chunk& chunk) {
   const std::size_t choices = chunk.tokens * c.top_k;
-  Plan plan{take_ids(chunk.scratch, choices),
-            chunk.scratch.take(choices),
-            take_ids(chunk.scratch, c.experts + 1),
-            take_ids(chunk.scratch, choices),
-            {}};
+  Plan plan{take_ids(chunk.scratch, choices),       chunk.scratch.take(choices),
+            take_ids(chunk.scratch, c.experts + 1), take_ids(chunk.scratch, choices),
+            take_ids(chunk.scratch, choices),       {}};
   const auto logits = chunk.scratch.take(chunk.tokens * c.experts);
   const auto work = chunk.scratch.take(chunk.tokens * (2 * c.experts + c.n_group));
   const kernels::Routing routing{c.top_k, c.n_group, c.topk_group, c.norm_topk_prob,
@@ -50,7 +49,10 @@ Plan choose(const MoeConfig& c, const MoeWeights& w, const Input& x, Chunk& chun
   for (std::size_t e = 0; e < c.experts; ++e) plan.starts[e + 1] += plan.starts[e];
   const auto next = take_ids(chunk.scratch, c.experts);
   std::ranges::copy(plan.starts.first(c.experts), next.begin());
-  for (std::size_t i = 0; i < choices; ++i) plan.rows[i] = next[plan.experts[i]]++;
+  for (std::size_t i = 0; i < choices; ++i) {
+    plan.rows[i] = next[plan.experts[i]]++;
+    plan.tokens[plan.rows[i]] = static_cast<std::uint32_t>(i / c.top_k);
+  }
   std::size_t active = 0;
   for (std::uint32_t e = 0; e < c.experts; ++e)
     if (plan.starts[e + 1] > plan.starts[e]) next[active++] = e;
@@ -58,24 +60,141 @@ Plan choose(const MoeConfig& c, const MoeWeights& w, const Input& x, Chunk& chun
   return plan;
 }
 
-/// y = E x for the rows of every expert, cut by outputs so that a single token keeps all threads
-/// busy. `finish(y, n)` sees each piece of a row.
-void apply_experts(const std::vector<quant::Matrix>& experts, const Plan& plan,
-                   std::span<const float> x, std::span<float> y, Chunk& chunk,
-                   void (*finish)(float*, std::size_t)) {
-  const std::size_t inputs = experts[0].cols, outputs = experts[0].rows;
-  constexpr std::size_t kPiece = 128;  // outputs
-  const std::size_t pieces = (outputs + kPiece - 1) / kPiece;
-  const std::size_t average = plan.rows.size() / plan.active.size();
-  parallel(chunk, plan.active.size() * pieces, average * kPiece * inputs, [&](std::size_t i) {
-    const std::size_t e = plan.active[i / pieces], first = i % pieces * kPiece;
-    const std::size_t row = plan.starts[e], rows = plan.starts[e + 1] - row;
-    const std::size_t n = std::min(kPiece, outputs - first);
-    float* const out = y.data() + row * outputs + first;
-    kernels::apply_serial(experts[e].slice(first, n), x.data() + row * inputs, rows, inputs, out,
-                          outputs);
+/// One product among those that run together, y [x.tokens(), outputs].
+struct Product {
+  const quant::Matrix* weight;
+  const kernels::Activations* x;
+  float* y;
+  const Buffer<float>* bias = nullptr;
+};
+
+constexpr std::size_t kMaxTopK = 32;  // experts whose pieces of one token are summed at once
+constexpr std::size_t kPiece = 128;   // outputs that one thread takes at a time
+
+/// What outlives a layer so that nothing is allocated for a token.
+struct Workspace {
+  std::vector<kernels::Activations> experts;  // inputs, in the order of Plan::active
+  kernels::Activations token, shared;         // one token's input to all experts
+  std::vector<Product> products;
+  struct Piece {
+    const Product* product;
+    std::size_t first;
+  };
+  std::vector<Piece> pieces;
+};
+
+/// W x (+ b) for outputs [first, first + n) of every token; y is [tokens, stride].
+void multiply(const Product& product, std::size_t first, std::size_t n, float* y,
+              std::size_t stride) {
+  product.x->multiply(*product.weight, first, first + n, y, stride);
+  if (product.bias == nullptr || product.bias->size() == 0) return;
+  for (std::size_t t = 0; t < product.x->tokens(); ++t)
+    kernels::ops().add(y + t * stride, product.bias->data() + first, n);
+}
+
+/// All products of the workspace, cut by outputs so that a single token keeps all threads busy.
+void multiply_all(Workspace& work, Chunk& chunk, void (*finish)(float*, std::size_t)) {
+  work.pieces.clear();
+  for (const Product& product : work.products)
+    for (std::size_t first = 0; first < product.weight->rows; first += kPiece)
+      work.pieces.push_back({&product, first});
+  chunk.pool.parallel_for(work.pieces.size(), 1, [&](std::size_t i, std::size_t) {
+    const auto& [product, first] = work.pieces[i];
+    const std::size_t outputs = product->weight->rows, n = std::min(kPiece, outputs - first);
+    float* const y = product->y + first;
+    multiply(*product, first, n, y, outputs);
     if (finish == nullptr) return;
-    for (std::size_t r = 0; r < rows; ++r) finish(out + r * outputs, n);
+    for (std::size_t t = 0; t < product->x->tokens(); ++t) finish(y + t * outputs, n);
+  });
+}
+
+/// h = relu^2(up x) for every expert that was chosen and the shared one, which has rows of its own.
+void up(const MoeWeights& w, const Plan& plan, std::span<const float> in, const Input& x,
+        std::span<float> h, std::span<float> shared_h, Chunk& chunk, Workspace& work) {
+  const quant::Matrix& first = w.up_proj[0];
+  const std::size_t active = plan.active.size(), tokens = chunk.tokens;
+  const bool shared = !shared_h.empty();
+  work.products.clear();
+  if (shared) {
+    const Linear& linear = w.shared.up_proj;
+    work.products.push_back({&linear.matrix.weight, &work.shared, shared_h.data(), &linear.bias});
+    work.shared.prepare(linear.matrix.weight, x.of(linear.matrix.weight).data(), tokens,
+                        linear.matrix.inputs(), &chunk.pool);
+  }
+  if (tokens == 1) {
+    work.token.prepare(first, in.data(), 1, first.cols, nullptr);
+  } else {
+    if (work.experts.size() < active) work.experts.resize(active);
+    chunk.pool.parallel_for(active, 1, [&](std::size_t i, std::size_t) {
+      const std::size_t row = plan.starts[plan.active[i]];
+      const std::size_t rows = plan.starts[plan.active[i] + 1] - row;
+      work.experts[i].gather(first, in.data(), plan.tokens.subspan(row, rows), first.cols);
+    });
+  }
+  for (std::size_t i = 0; i < active; ++i) {
+    const std::size_t e = plan.active[i];
+    work.products.push_back({&w.up_proj[e], tokens == 1 ? &work.token : &work.experts[i],
+                             h.data() + plan.starts[e] * first.rows});
+  }
+  multiply_all(work, chunk, kernels::ops().relu2);
+}
+
+/// The products with `down`, ready to run; y of an expert are rows of `out`.
+void prepare_down(const MoeWeights& w, const Plan& plan, std::span<float> h,
+                  std::span<float> shared_h, std::span<float> out, std::span<float> shared_out,
+                  Chunk& chunk, Workspace& work) {
+  const quant::Matrix& first = w.down_proj[0];
+  const std::size_t active = plan.active.size(), shared = shared_h.empty() ? 0 : 1;
+  rotate_for(first, h, chunk);
+  if (shared != 0) rotate_for(w.shared.down_proj.matrix.weight, shared_h, chunk);
+  if (work.experts.size() < active) work.experts.resize(active);
+  work.products.clear();
+  if (shared != 0) {
+    const Linear& linear = w.shared.down_proj;
+    work.products.push_back({&linear.matrix.weight, &work.shared, shared_out.data(), &linear.bias});
+  }
+  for (std::size_t i = 0; i < active; ++i) {
+    const std::size_t e = plan.active[i];
+    work.products.push_back(
+        {&w.down_proj[e], &work.experts[i], out.data() + plan.starts[e] * first.rows});
+  }
+  chunk.pool.parallel_for(active + shared, 1, [&](std::size_t i, std::size_t) {
+    if (i < shared)
+      return work.shared.prepare(*work.products[0].weight, shared_h.data(), chunk.tokens,
+                                 work.products[0].weight->cols, nullptr);
+    const std::size_t e = plan.active[i - shared], row = plan.starts[e];
+    work.experts[i - shared].prepare(first, h.data() + row * first.cols, plan.starts[e + 1] - row,
+                                     first.cols, nullptr);
+  });
+}
+
+/// sum[t] = sum over k of w_k E_k(t), then plus what the shared expert says, for channels
+/// [first, first + n). `out` and `shared` have rows of `stride` that begin at `first`.
+void combine(const MoeConfig& c, const Plan& plan, std::size_t t, const float* out,
+             const float* shared, std::size_t stride, std::size_t n, float* sum) {
+  std::fill_n(sum, n, 0.0f);
+  for (std::size_t k = 0; k < c.top_k; ++k)
+    kernels::ops().add_scaled(sum, plan.weights[t * c.top_k + k],
+                              out + plan.rows[t * c.top_k + k] * stride, n);
+  if (shared != nullptr) kernels::ops().add(sum, shared + t * stride, n);
+}
+
+/// One token's products with `down` and their sum, a piece of outputs at a time: the pieces of all
+/// experts never leave the cache.
+void down_one_token(const MoeConfig& c, const Plan& plan, std::span<float> y, bool shared,
+                    Chunk& chunk, const Workspace& work) {
+  const std::size_t outputs = y.size();
+  constexpr std::size_t kRows = 64;
+  const std::size_t pieces = (outputs + kRows - 1) / kRows;
+  chunk.pool.parallel_for(pieces, 1, [&](std::size_t piece, std::size_t) {
+    const std::size_t first = piece * kRows, n = std::min(kRows, outputs - first);
+    float out[kMaxTopK * kRows], shared_out[kRows];
+    for (std::size_t i = 0; i < work.products.size(); ++i) {
+      const bool is_shared = shared && i == 0;
+      multiply(work.products[i], first, n,
+               is_shared ? shared_out : out + (i - (shared ? 1 : 0)) * kRows, kRows);
+    }
+    combine(c, plan, 0, out, shared ? shared_out : nullptr, kRows, n, y.data() + first);
   });
 }
 
@@ -83,16 +202,17 @@ void apply_experts(const std::vector<quant::Matrix>& experts, const Plan& plan,
 
 std::size_t moe_scratch(const MoeConfig& c, std::size_t hidden, std::size_t tokens) {
   const std::size_t choices = tokens * c.top_k, channels = c.latent > 0 ? c.latent : hidden;
-  return 3 * Scratch::padded(choices) + 2 * Scratch::padded(c.experts + 1) +
+  return 4 * Scratch::padded(choices) + 2 * Scratch::padded(c.experts + 1) +
          Scratch::padded(tokens * c.experts) +
          Scratch::padded(tokens * (2 * c.experts + c.n_group)) +
-         2 * Scratch::padded(tokens * channels) + 2 * Scratch::padded(choices * channels) +
+         2 * Scratch::padded(tokens * channels) + Scratch::padded(choices * channels) +
          Scratch::padded(choices * c.intermediate) + Scratch::padded(tokens * hidden) +
-         mlp_scratch(c.shared, tokens);
+         Scratch::padded(tokens * c.shared);
 }
 
 void moe(const MoeConfig& c, const MoeWeights& w, const Input& x, std::span<float> y,
          Chunk& chunk) {
+  thread_local Workspace work;
   const Scratch::Frame frame(chunk.scratch);
   const std::size_t tokens = chunk.tokens, hidden = y.size() / tokens;
   const std::size_t channels = c.latent > 0 ? c.latent : hidden, choices = tokens * c.top_k;
@@ -105,32 +225,28 @@ void moe(const MoeConfig& c, const MoeWeights& w, const Input& x, std::span<floa
     rotate_for(w.up_proj[0], latent, chunk);
     in = latent;
   }
-  const auto sorted = chunk.scratch.take(choices * channels);
   const auto h = chunk.scratch.take(choices * c.intermediate);
+  const auto shared_h = chunk.scratch.take(tokens * c.shared);
+  up(w, plan, in, x, h, shared_h, chunk, work);
+
   const auto out = chunk.scratch.take(choices * channels);
-  for_tokens(chunk, c.top_k * channels, [&](std::size_t t) {
-    for (std::size_t k = 0; k < c.top_k; ++k)
-      std::ranges::copy(in.subspan(t * channels, channels),
-                        sorted.data() + plan.rows[t * c.top_k + k] * channels);
-  });
-  apply_experts(w.up_proj, plan, sorted, h, chunk, kernels::ops().relu2);
-  rotate_for(w.down_proj[0], h, chunk);
-  apply_experts(w.down_proj, plan, h, out, chunk, nullptr);
+  const auto shared_out = chunk.scratch.take(c.shared == 0 ? 0 : tokens * hidden);
+  prepare_down(w, plan, h, shared_h, out, shared_out, chunk, work);
+  if (tokens == 1 && c.latent == 0 && c.top_k <= kMaxTopK)
+    return down_one_token(c, plan, y, c.shared > 0, chunk, work);
+  multiply_all(work, chunk, nullptr);
 
   const auto sum = c.latent > 0 ? chunk.scratch.take(tokens * channels) : y;
+  const bool together = c.shared > 0 && c.latent == 0;
   for_tokens(chunk, c.top_k * channels, [&](std::size_t t) {
-    const auto row = sum.subspan(t * channels, channels);
-    std::ranges::fill(row, 0.0f);
-    for (std::size_t k = 0; k < c.top_k; ++k)
-      kernels::ops().add_scaled(row.data(), plan.weights[t * c.top_k + k],
-                                out.data() + plan.rows[t * c.top_k + k] * channels, channels);
+    combine(c, plan, t, out.data(), together ? shared_out.data() : nullptr, channels, channels,
+            sum.data() + t * channels);
   });
-  if (c.latent > 0) linear(w.fc2_latent_proj, sum, y, chunk);
+  if (c.latent == 0) return;
+  linear(w.fc2_latent_proj, sum, y, chunk);
   if (c.shared == 0) return;
-  const auto shared = chunk.scratch.take(tokens * hidden);
-  mlp(w.shared, x, shared, chunk);
   for_tokens(chunk, hidden, [&](std::size_t t) {
-    kernels::ops().add(y.data() + t * hidden, shared.data() + t * hidden, hidden);
+    kernels::ops().add(y.data() + t * hidden, shared_out.data() + t * hidden, hidden);
   });
 }
 

@@ -1,0 +1,40 @@
+// The products of fixed.h on AVX2.
+#if defined(__x86_64__)
+
+#include <algorithm>
+#include <type_traits>
+
+#include "kernels/fixed.h"
+#include "kernels/fixed_words_avx2.h"
+#include "quant/formats.h"
+
+namespace tern::kernels::fixed_avx2 {
+namespace {
+
+using namespace quant;
+using namespace quant::avx2;
+
+#define TERN_FIXED TERN_FIXED_AVX2
+constexpr std::size_t kGroups = 1, kTogether = 1;  // sums of a tile that registers hold
+#include "kernels/fixed_formats.inc.h"
+// then
+#include "kernels/fixed_dot.inc.h"
+#undef TERN_FIXED
+
+bool supported() {
+  return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0 &&
+         __builtin_cpu_supports("f16c") != 0 && __builtin_cpu_supports("bmi2") != 0;
+}
+
+}  // namespace
+
+const FixedKernels* kernels(const quant::Matrix& weight) {
+  static const bool here = supported();
+  if (!here) return nullptr;
+  return visit_format(
+      weight, []<class Format>(std::type_identity<Format>) { return kernels_of<Format>(); });
+}
+
+}  // namespace tern::kernels::fixed_avx2
+
+#endif

@@ -1,0 +1,44 @@
+// The products of fixed.h on AVX-512 with VNNI and VBMI.
+#if defined(__x86_64__)
+
+#include <algorithm>
+#include <type_traits>
+
+#include "kernels/fixed.h"
+#include "kernels/fixed_words_avx512.h"
+#include "quant/formats.h"
+
+namespace tern::kernels::fixed_avx512 {
+namespace {
+
+using namespace quant;
+using namespace quant::avx512;
+
+#define TERN_FIXED TERN_FIXED_AVX512
+constexpr std::size_t kGroups = 2, kTogether = 2;  // sums of a tile that registers hold
+#include "kernels/fixed_formats.inc.h"
+// then
+#include "kernels/fixed_scales_avx512.inc.h"
+// then
+#include "kernels/fixed_dot.inc.h"
+#undef TERN_FIXED
+
+bool supported() {
+  return __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
+         __builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512dq") != 0 &&
+         __builtin_cpu_supports("avx512vnni") != 0 && __builtin_cpu_supports("avx512vbmi") != 0 &&
+         __builtin_cpu_supports("bmi2") != 0;
+}
+
+}  // namespace
+
+const FixedKernels* kernels(const quant::Matrix& weight) {
+  static const bool here = supported();
+  if (!here) return nullptr;
+  return visit_format(
+      weight, []<class Format>(std::type_identity<Format>) { return kernels_of<Format>(); });
+}
+
+}  // namespace tern::kernels::fixed_avx512
+
+#endif

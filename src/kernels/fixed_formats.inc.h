@@ -1,0 +1,440 @@
+// The codes and scales of each storage format as fixed_dot.inc.h wants them, for one instruction
+// set: included inside its namespace with its words and TERN_FIXED defined.
+//
+// Fixed<Format> says, for a span of 256 columns,
+//   kLayout         how activations meet it
+//   kBytes          of codes in a span
+//   kZero           what stands for 0 in the codes
+//   kMin            whether there is a term that does not depend on the code
+//   unpack<u>(b, w) codes of unit u at b as four vectors of words
+//   scales(row)     d_w of its eight blocks, in the order of the layout; of half blocks, two of
+//   them
+// where they hold for kHalves: a scale for each 16 columns.
+#define TERN_WORD TERN_FIXED __attribute__((always_inline)) inline
+
+/// One row of a matrix, at a span.
+struct Row {
+  const std::byte *codes, *scales, *biases;
+};
+
+/// Factors of codes and of 1, for the eight blocks of a span; [1] for the last halves of them.
+struct Scales {
+  Eight d[2], m[2];
+};
+
+/// Words from bytes of values 0-15 and 16-31.
+TERN_WORD void split_bytes(Ints low, Ints high, Ints* w) {
+  const Ints byte = words(0xff);
+  w[0] = bit_and(low, byte);
+  w[1] = words_right<8>(low);
+  w[2] = bit_and(high, byte);
+  w[3] = words_right<8>(high);
+}
+/// Nibbles: the low ones are values 0-15.
+TERN_WORD void split_nibbles(Ints v, Ints* w) {
+  const Ints nibble = words(15);
+  w[0] = bit_and(v, nibble);
+  w[1] = bit_and(words_right<8>(v), nibble);
+  w[2] = bit_and(words_right<4>(v), nibble);
+  w[3] = words_right<12>(v);
+}
+TERN_WORD Ints low_nibbles(Ints v) {
+  return bit_and(v, bytes(15));
+}
+TERN_WORD Ints high_nibbles(Ints v) {
+  return bit_and(words_right<4>(v), bytes(15));
+}
+
+/// A codebook of small integers, `zero` added to each.
+template <class Level>
+TERN_WORD Ints codebook(const Level (&levels)[16], int zero) {
+  std::uint8_t table[16];
+  for (std::size_t i = 0; i < 16; ++i)
+    table[i] = static_cast<std::uint8_t>(static_cast<int>(levels[i]) + zero);
+  return four_times(table);
+}
+TERN_WORD void split_codebook(Ints table, Ints v, Ints* w) {
+  split_bytes(lookup_bytes(table, low_nibbles(v)), lookup_bytes(table, high_nibbles(v)), w);
+}
+
+TERN_WORD Eight bytes_to_floats(__m128i v) {
+  return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(v));
+}
+TERN_WORD Eight bytes_to_floats(std::uint64_t v) {
+  return bytes_to_floats(_mm_cvtsi64_si128(static_cast<long long>(v)));
+}
+TERN_WORD Eight scale_all(float d, Eight v) {
+  return _mm256_mul_ps(_mm256_set1_ps(d), v);
+}
+/// Blocks 0, 2, 4, 6, 1, 3, 5, 7.
+TERN_WORD Eight interleaved(Eight v) {
+  return _mm256_permutevar8x32_ps(v, _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7));
+}
+TERN_WORD std::uint64_t u64_at(const std::byte* p) {
+  std::uint64_t value = 0;
+  std::memcpy(&value, p, sizeof value);
+  return value;
+}
+
+/// Factors of four rows for the two units of a span: lane 4 i + r for block i of row r.
+struct GroupScales {
+  Lanes d[2][2], m[2][2];  ///< [half][unit]
+};
+
+template <class Format>
+struct Fixed;
+/// Has `scales(rows, matrix, group_scales)` where four rows at once are faster than one by one.
+template <class Format>
+struct FourRows;
+
+template <class Format, int zero, bool min>
+struct FixedBlocks {
+  static constexpr FixedLayout kLayout = {};
+  static constexpr std::size_t kBytes = 8 * Format::kBytes;
+  static constexpr int kZero = zero;
+  static constexpr bool kMin = min;
+  TERN_WORD static void scales(const Row& row, const Matrix&, Scales& s) {
+    s.d[0] = f16_column<Format::kBytes>(row.codes);
+    if constexpr (min) s.m[0] = f16_column<Format::kBytes>(row.codes + 2);
+  }
+};
+
+template <>
+struct Fixed<Q4_0> : FixedBlocks<Q4_0, 8, false> {
+  template <std::size_t u>
+  TERN_WORD static void unpack(const std::byte* b, Ints* w) {
+    split_nibbles(quarters<18>(b + 72 * u + 2), w);
+  }
+};
+
+template <>
+struct Fixed<Q4_1> : FixedBlocks<Q4_1, 0, true> {
+  template <std::size_t u>
+  TERN_WORD static void unpack(const std::byte* b, Ints* w) {
+    split_nibbles(quarters<20>(b + 80 * u + 4), w);
+  }
+};
+
+/// Four blocks with fifth bits in 4 bytes before the nibbles.
+template <std::size_t stride>
+TERN_WORD void split_fives(const std::byte* b, Ints* w) {
+  const std::uint64_t low = u32_at(b) | std::uint64_t{u32_at(b + stride)} << 32;
+  const std::uint64_t high = u32_at(b + 2 * stride) | std::uint64_t{u32_at(b + 3 * stride)} << 32;
+  constexpr std::uint64_t kFirst = 0x0000ffff0000ffff;
+  const std::uint64_t first = _pext_u64(low, kFirst) | _pext_u64(high, kFirst) << 32;
+  const std::uint64_t last = _pext_u64(low, ~kFirst) | _pext_u64(high, ~kFirst) << 32;
+  const Ints v = quarters<stride>(b + 4);
+  split_bytes(bit_or(low_nibbles(v), where_bits(first, 16)),
+              bit_or(high_nibbles(v), where_bits(last, 16)), w);
+}
+
+template <>
+struct Fixed<Q5_0> : FixedBlocks<Q5_0, 16, false> {
+  template <std::size_t u>
+  TERN_WORD static void unpack(const std::byte* b, Ints* w) {
+    split_fives<22>(b + 88 * u + 2, w);
+  }
+};
+
+template <>
+struct Fixed<Q5_1> : FixedBlocks<Q5_1, 0, true> {
+  template <std::size_t u>
+  TERN_WORD static void unpack(const std::byte* b, Ints* w) {
+    split_fives<24>(b + 96 * u + 4, w);
+  }
+};
+
+template <>
+struct Fixed<Q8_0> : FixedBlocks<Q8_0, 128, false> {
+  template <std::size_t u>
+  TERN_WORD static void unpack(const std::byte* b, Ints* w) {
+    const std::byte* const q = b + 136 * u + 2;
+    split_bytes(bit_xor(quarters<34>(q), bytes(128)), bit_xor(quarters<34>(q + 16), bytes(128)), w);
+  }
+};
+
+template <>
+struct Fixed<Iq4Nl> : FixedBlocks<Iq4Nl, 128, false> {
+  template <std::size_t u>
+  TERN_WORD static void unpack(const std::byte* b, Ints* w) {
+    split_codebook(codebook(kIq4, kZero), quarters<18>(b + 72 * u + 2), w);
+  }
+};
+
+template <>
+struct Fixed<Mxfp4> : FixedBlocks<Mxfp4, 12, false> {
+  template <std::size_t u>
+  TERN_WORD static void unpack(const std::byte* b, Ints* w) {
+    split_codebook(codebook(kTwiceE2m1, kZero), quarters<17>(b + 68 * u + 1), w);
+  }
+  /// 2^(e - 128), as Mxfp4::scale
+  TERN_WORD static void scales(const Row& row, const Matrix&, Scales& s) {
+    const __m256i e = _mm256_cvtepu8_epi32(byte_column<17>(row.codes)), one = _mm256_set1_epi32(1);
+    const __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(e, one), 23);
+    const __m256i small = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), e);
+    s.d[0] = _mm256_castsi256_ps(_mm256_blendv_epi8(small, normal, _mm256_cmpgt_epi32(e, one)));
+  }
+};
+
+// Super-blocks of 256 columns: a span is one.
+
+/// The eight 6-bit scales and minima of Q4_K and Q5_K.
+TERN_WORD void scales_and_minima(const std::byte* b, Scales& s) {
+  const std::uint64_t first = u32_at(b + 4), second = u32_at(b + 8), third = u32_at(b + 12);
+  const std::uint64_t scale =
+      (first & 0x3f3f3f3f) | ((third & 0x0f0f0f0f) | ((first >> 2) & 0x30303030)) << 32;
+  const std::uint64_t min =
+      (second & 0x3f3f3f3f) | (((third >> 4) & 0x0f0f0f0f) | ((second >> 2) & 0x30303030)) << 32;
+  s.d[0] = interleaved(scale_all(f16_at(b), bytes_to_floats(scale)));
+  s.m[0] = interleaved(scale_all(-f16_at(b + 2), bytes_to_floats(min)));
+}
+/// Bytes 0-15 and 16-31 of the four runs of 32 at b.
+TERN_WORD void runs(const std::byte* b, Ints* v) {
+  v[0] = quarters<32>(b);
+  v[1] = quarters<32>(b + 16);
+}
+
+template <>
+struct Fixed<Q4K> {
+  static constexpr FixedLayout kLayout = {Order::bytes, true, false};
+  static constexpr std::size_t kBytes = Q4K::kBytes;
+  static constexpr int kZero = 0;
+  static constexpr bool kMin = true;
+  template <std::size_t u>
+  TERN_WORD static void unpack(const std::byte* b, Ints* w) {
+    Ints v[2];
+    runs(b + 16, v);
+    for (std::size_t h = 0; h < 2; ++h) {
+      w[2 * h] = bit_and(words_right<4 * u>(v[h]), words(15));
+      w[2 * h + 1] = bit_and(words_right<8 + 4 * u>(v[h]), words(15));
+    }
+  }
+  TERN_WORD static void scales(const Row& row, const Matrix&, Scales& s) {
+    scales_and_minima(row.codes, s);
+  }
+};
+
+template <>
+struct Fixed<Q5K> : Fixed<Q4K> {
+  static constexpr std::size_t kBytes = Q5K::kBytes;
+  template <std::size_t u>
+  TERN_WORD static void unpack(const std::byte* b, Ints* w) {
+    Ints v[2];
+    runs(b + 48, v);
+    constexpr int k = u;
+    for (std::size_t h = 0; h < 2; ++h) {
+      const Ints high = quarters_right(four_times(b + 16 + 16 * h), k, k + 2, k + 4, k + 6);
+      const Ints low = u == 0 ? low_nibbles(v[h]) : high_nibbles(v[h]);
+      v[h] = bit_or(low, words_left<4>(bit_and(high, bytes(1))));
+    }
+    split_bytes(v[0], v[1], w);
+  }
+};
+
+/// Sixteen scales, of the halves of blocks in turn.
+TERN_WORD void sixteen_scales(float d, __m128i scales, Eight* out) {
+  const __m128i at = _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
+  const __m128i halves = _mm_shuffle_epi8(scales, at);
+  out[0] = scale_all(d, _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(halves)));
+  out[1] =
+      scale_all(d, _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(halves, halves))));
+}
+
+template <>
+struct Fixed<Q2K> {
+  static constexpr FixedLayout kLayout = {Order::bytes, false, true};
+  static constexpr std::size_t kBytes = Q2K::kBytes;
+  static constexpr int kZero = 0;
+  static constexpr bool kMin = true;
+  template <std::size_t u>
+  TERN_WORD static void unpack(const std::byte* b, Ints* w) {
+    Ints v[2];
+    for (std::size_t h = 0; h < 2; ++h)
+      v[h] = bit_and(quarters_right(four_times(b + 16 + 32 * u + 16 * h), 0, 2, 4, 6), bytes(3));
+    split_bytes(v[0], v[1], w);
+  }
+  TERN_WORD static void scales(const Row& row, const Matrix&, Scales& s) {
+    const __m128i both = load16(row.codes), nibble = _mm_set1_epi8(15);
+    sixteen_scales(f16_at(row.codes + 80), _mm_and_si128(both, nibble), s.d);
+    sixteen_scales(-f16_at(row.codes + 82), _mm_and_si128(_mm_srli_epi16(both, 4), nibble), s.m);
+  }
+};
+
+template <>
+struct Fixed<Q3K> {
+  static constexpr FixedLayout kLayout = {Order::bytes, false, true};
+  static constexpr std::size_t kBytes = Q3K::kBytes;
+  static constexpr int kZero = 4;
+  static constexpr bool kMin = false;
+  template <std::size_t u>
+  TERN_WORD static void unpack(const std::byte* b, Ints* w) {
+    Ints v[2];
+    constexpr int k = 4 * u;
+    for (std::size_t h = 0; h < 2; ++h) {
+      const Ints low = quarters_right(four_times(b + 32 + 32 * u + 16 * h), 0, 2, 4, 6);
+      const Ints high = quarters_right(four_times(b + 16 * h), k, k + 1, k + 2, k + 3);
+      v[h] = bit_or(bit_and(low, bytes(3)), words_left<2>(bit_and(high, bytes(1))));
+    }
+    split_bytes(v[0], v[1], w);
+  }
+  /// Four low bits of scale k in nibble k / 8 of byte k % 8, two high bits in byte 8 + k % 4.
+  TERN_WORD static void scales(const Row& row, const Matrix&, Scales& s) {
+    const std::byte* const b = row.codes + 96;
+    const std::uint64_t low = u64_at(b), high = u32_at(b + 8);
+    const std::uint64_t pairs = high | high >> 2 << 32, nibble = 0x0f0f0f0f0f0f0f0f;
+    const auto first = (low & nibble) | (pairs & 0x0303030303030303) << 4;
+    const auto last = ((low >> 4) & nibble) | ((pairs >> 4) & 0x0303030303030303) << 4;
+    const __m128i scales =
+        _mm_set_epi64x(static_cast<long long>(last), static_cast<long long>(first));
+    sixteen_scales(f16_at(row.codes + 108), _mm_sub_epi8(scales, _mm_set1_epi8(32)), s.d);
+  }
+};
+
+template <>
+struct Fixed<Q6K> {
+  static constexpr FixedLayout kLayout = {Order::bytes, false, true};
+  static constexpr std::size_t kBytes = Q6K::kBytes;
+  static constexpr int kZero = 32;
+  static constexpr bool kMin = false;
+  template <std::size_t u>
+  TERN_WORD static void unpack(const std::byte* b, Ints* w) {
+    Ints v[2];
+    for (std::size_t h = 0; h < 2; ++h) {
+      const std::byte* const ql = b + 64 * u + 16 * h;
+      const Ints low = quarters_right(two_twice(ql, ql + 32), 0, 0, 4, 4);
+      const Ints high = quarters_right(four_times(b + 128 + 32 * u + 16 * h), 0, 2, 4, 6);
+      v[h] = bit_or(low_nibbles(low), words_left<4>(bit_and(high, bytes(3))));
+    }
+    split_bytes(v[0], v[1], w);
+  }
+  TERN_WORD static void scales(const Row& row, const Matrix&, Scales& s) {
+    sixteen_scales(f16_at(row.codes + 208), load16(row.codes + 192), s.d);
+  }
+};
+
+template <>
+struct Fixed<Iq4Xs> {
+  static constexpr FixedLayout kLayout = {};
+  static constexpr std::size_t kBytes = Iq4Xs::kBytes;
+  static constexpr int kZero = 128;
+  static constexpr bool kMin = false;
+  template <std::size_t u>
+  TERN_WORD static void unpack(const std::byte* b, Ints* w) {
+    split_codebook(codebook(kIq4, kZero), load_ints(b + 8 + 64 * u), w);
+  }
+  TERN_WORD static void scales(const Row& row, const Matrix&, Scales& s) {
+    const std::uint64_t low = _pdep_u64(u32_at(row.codes + 4), 0x0f0f0f0f0f0f0f0f);
+    const std::uint64_t high = _pdep_u64(u16_at(row.codes + 2), 0x3030303030303030);
+    const Eight scale = bytes_to_floats(low | high);
+    s.d[0] = scale_all(f16_at(row.codes), _mm256_sub_ps(scale, _mm256_set1_ps(32.0f)));
+  }
+};
+
+// MLX's modes: scales and biases stand in planes of their own.
+
+/// The scales of 256 columns, each for `group` of them, from a plane of `type`.
+TERN_WORD Eight plane_scales(const std::byte* p, const Matrix& matrix) {
+  const std::size_t count = 256 / matrix.group;
+  Eight v;
+  if (matrix.scale_type == DType::f32) {
+    float values[8] = {};
+    std::memcpy(values, p, 4 * count);
+    v = _mm256_loadu_ps(values);
+  } else {
+    __m128i bits;
+    if (count == 8) {
+      bits = load16(p);
+    } else if (count == 4) {
+      bits = _mm_cvtsi64_si128(static_cast<long long>(u64_at(p)));
+    } else {
+      bits = _mm_cvtsi32_si128(static_cast<int>(u32_at(p)));
+    }
+    v = matrix.scale_type == DType::f16
+            ? _mm256_cvtph_ps(bits)
+            : _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+  }
+  if (count == 4) return _mm256_permutevar8x32_ps(v, _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3));
+  if (count == 2) return _mm256_permutevar8x32_ps(v, _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1));
+  return v;
+}
+
+template <std::size_t bits, class Scale>
+struct Fixed<MlxAffine<bits, Scale>> {
+  static constexpr FixedLayout kLayout = {bits == 4   ? Order::nibbles
+                                          : bits == 2 ? Order::crumbs
+                                                      : Order::bytes,
+                                          false, false};
+  static constexpr std::size_t kBytes = 32 * bits;
+  static constexpr int kZero = 0;
+  static constexpr bool kMin = true;
+  template <std::size_t u>
+  TERN_WORD static void unpack(const std::byte* b, Ints* w) {
+    const std::byte* const codes = b + 16 * bits * u;
+    if constexpr (bits == 4 || bits == 2) {
+      const Ints mask = words((1 << bits) - 1), v = bits == 4 ? load_ints(codes) : crumbs(codes);
+      w[0] = bit_and(v, mask);
+      w[1] = bit_and(words_right<4>(v), mask);
+      w[2] = bit_and(words_right<8>(v), mask);
+      w[3] = bit_and(words_right<12>(v), mask);
+    } else if constexpr (bits == 8) {
+      Ints v[2];
+      runs(codes, v);
+      split_bytes(v[0], v[1], w);
+    } else {
+      Ints v[2];
+      octets<bits>(codes, v);
+      split_bytes(v[0], v[1], w);
+    }
+  }
+  TERN_WORD static void scales(const Row& row, const Matrix& matrix, Scales& s) {
+    s.d[0] = plane_scales(row.scales, matrix);
+    s.m[0] = plane_scales(row.biases, matrix);
+  }
+};
+
+template <>
+struct Fixed<MlxMxfp4> {
+  static constexpr FixedLayout kLayout = {Order::nibbles, false, false};
+  static constexpr std::size_t kBytes = 128;
+  static constexpr int kZero = 12;
+  static constexpr bool kMin = false;
+  template <std::size_t u>
+  TERN_WORD static void unpack(const std::byte* b, Ints* w) {
+    Ints v[4];
+    split_codebook(codebook(kTwiceE2m1, kZero), load_ints(b + 64 * u), v);
+    w[0] = v[0];
+    w[1] = v[2];
+    w[2] = v[1];
+    w[3] = v[3];
+  }
+  /// Half of e8m0_to_float, as the codes are doubled.
+  TERN_WORD static void scales(const Row& row, const Matrix&, Scales& s) {
+    float d[8];
+    for (std::size_t i = 0; i < 8; ++i) d[i] = 0.5f * e8m0_to_float(byte_at(row.scales, i));
+    s.d[0] = _mm256_loadu_ps(d);
+  }
+};
+
+template <>
+struct Fixed<MlxNvfp4> {
+  static constexpr FixedLayout kLayout = {Order::bytes, false, true};
+  static constexpr std::size_t kBytes = 128;
+  static constexpr int kZero = 12;
+  static constexpr bool kMin = false;
+  template <std::size_t u>
+  TERN_WORD static void unpack(const std::byte* b, Ints* w) {
+    const Ints v = load_ints(b + 64 * u), table = codebook(kTwiceE2m1, kZero);
+    const Ints even = lookup_bytes(table, low_nibbles(v)),
+               odd = lookup_bytes(table, high_nibbles(v));
+    split_bytes(zip_low(even, odd), zip_high(even, odd), w);
+  }
+  TERN_WORD static void scales(const Row& row, const Matrix&, Scales& s) {
+    float d[2][8];
+    for (std::size_t i = 0; i < 16; ++i)
+      d[i % 2][i / 2] = 0.5f * e4m3_to_float(byte_at(row.scales, i));
+    s.d[0] = _mm256_loadu_ps(d[0]);
+    s.d[1] = _mm256_loadu_ps(d[1]);
+  }
+};
+
+#undef TERN_WORD

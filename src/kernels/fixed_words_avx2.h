@@ -1,0 +1,178 @@
+// The words of fixed_words_avx512.h on AVX2: 64 bytes are two registers.
+#pragma once
+#if defined(__x86_64__)
+
+#include <array>
+#include <cstring>
+
+#include "quant/lanes_avx2.h"
+
+#define TERN_FIXED_AVX2 __attribute__((target("avx2,fma,f16c,bmi,bmi2")))
+#define TERN_WORD TERN_FIXED_AVX2 __attribute__((always_inline)) inline
+
+namespace tern::kernels::fixed_avx2 {
+using namespace quant::avx2;
+
+using Eight = __m256;
+
+TERN_WORD __m256i load_half(const void* p) {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+}
+TERN_WORD Ints load_ints(const void* p) {
+  return {load_half(p), load_half(static_cast<const std::byte*>(p) + 32)};
+}
+TERN_WORD void store_ints(void* p, Ints v) {
+  _mm256_storeu_si256(static_cast<__m256i*>(p), v.low);
+  _mm256_storeu_si256(static_cast<__m256i*>(p) + 1, v.high);
+}
+TERN_WORD Ints both(__m256i v) {
+  return {v, v};
+}
+TERN_WORD Ints words(int v) {
+  return both(_mm256_set1_epi16(static_cast<short>(v)));
+}
+TERN_WORD Ints bytes(int v) {
+  return both(_mm256_set1_epi8(static_cast<char>(v)));
+}
+TERN_WORD Ints zero_ints() {
+  return both(_mm256_setzero_si256());
+}
+template <int n>
+TERN_WORD Ints words_right(Ints v) {
+  return {_mm256_srli_epi16(v.low, n), _mm256_srli_epi16(v.high, n)};
+}
+template <int n>
+TERN_WORD Ints words_left(Ints v) {
+  return {_mm256_slli_epi16(v.low, n), _mm256_slli_epi16(v.high, n)};
+}
+TERN_WORD Ints subtract_words(Ints a, Ints b) {
+  return {_mm256_sub_epi16(a.low, b.low), _mm256_sub_epi16(a.high, b.high)};
+}
+TERN_WORD Ints bit_xor(Ints a, Ints b) {
+  return {_mm256_xor_si256(a.low, b.low), _mm256_xor_si256(a.high, b.high)};
+}
+TERN_WORD Ints quarters_right(Ints v, int n0, int n1, int n2, int n3) {
+  return {_mm256_srlv_epi64(v.low, _mm256_setr_epi64x(n0, n0, n1, n1)),
+          _mm256_srlv_epi64(v.high, _mm256_setr_epi64x(n2, n2, n3, n3))};
+}
+TERN_WORD Ints lookup_bytes(Ints table, Ints index) {
+  return {_mm256_shuffle_epi8(table.low, index.low), _mm256_shuffle_epi8(table.high, index.high)};
+}
+TERN_WORD Ints four_times(const void* p) {
+  return both(_mm256_broadcastsi128_si256(_mm_loadu_si128(static_cast<const __m128i*>(p))));
+}
+TERN_WORD Ints zip_low(Ints a, Ints b) {
+  return {_mm256_unpacklo_epi8(a.low, b.low), _mm256_unpacklo_epi8(a.high, b.high)};
+}
+TERN_WORD Ints zip_high(Ints a, Ints b) {
+  return {_mm256_unpackhi_epi8(a.low, b.low), _mm256_unpackhi_epi8(a.high, b.high)};
+}
+
+TERN_WORD __m256i two_quarters(const std::byte* a, const std::byte* b) {
+  return _mm256_inserti128_si256(_mm256_castsi128_si256(load16(a)), load16(b), 1);
+}
+/// 16 bytes from a, from b, and both again.
+TERN_WORD Ints two_twice(const std::byte* a, const std::byte* b) {
+  return both(two_quarters(a, b));
+}
+template <std::size_t stride>
+TERN_WORD Ints quarters(const std::byte* p) {
+  return {two_quarters(p, p + stride), two_quarters(p + 2 * stride, p + 3 * stride)};
+}
+
+TERN_WORD __m256i where_bits32(std::uint32_t bits, __m256i value) {
+  const __m256i byte =
+      _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
+  const __m256i bit = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201));
+  const __m256i spread = _mm256_shuffle_epi8(_mm256_set1_epi32(static_cast<int>(bits)), byte);
+  return _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(spread, bit), bit), value);
+}
+TERN_WORD Ints where_bits(std::uint64_t bits, int value) {
+  const __m256i v = _mm256_set1_epi8(static_cast<char>(value));
+  return {where_bits32(static_cast<std::uint32_t>(bits), v),
+          where_bits32(static_cast<std::uint32_t>(bits >> 32), v)};
+}
+
+/// Eight codes from `bits` bytes, a byte each.
+template <std::size_t bits>
+TERN_WORD long long octet(const std::byte* p) {
+  std::uint64_t stream = 0;
+  std::memcpy(&stream, p, bits);
+  return static_cast<long long>(_pdep_u64(stream, 0x0101010101010101 * ((1u << bits) - 1)));
+}
+template <std::size_t bits>
+TERN_WORD void octets(const std::byte* p, Ints* halves) {
+  for (std::size_t h = 0; h < 2; ++h, p += 2 * bits)
+    halves[h] = {_mm256_setr_epi64x(octet<bits>(p), octet<bits>(p + bits),
+                                    octet<bits>(p + 4 * bits), octet<bits>(p + 5 * bits)),
+                 _mm256_setr_epi64x(octet<bits>(p + 8 * bits), octet<bits>(p + 9 * bits),
+                                    octet<bits>(p + 12 * bits), octet<bits>(p + 13 * bits))};
+}
+
+TERN_WORD __m256i crumbs16(const std::byte* p) {
+  const __m256i twice = _mm256_permute4x64_epi64(_mm256_castsi128_si256(load16(p)), 0x50);
+  return _mm256_srlv_epi64(twice, _mm256_setr_epi64x(0, 2, 0, 2));
+}
+TERN_WORD Ints crumbs(const std::byte* p) {
+  return {crumbs16(p), crumbs16(p + 16)};
+}
+
+TERN_WORD Ints add_ints(Ints a, Ints b) {
+  return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};
+}
+TERN_WORD Ints dot(Ints sum, Ints a, Ints b) {
+  return add_ints(sum, {_mm256_madd_epi16(a.low, b.low), _mm256_madd_epi16(a.high, b.high)});
+}
+TERN_WORD Ints times(Ints a, int b) {
+  const __m256i v = _mm256_set1_epi32(b);
+  return {_mm256_mullo_epi32(a.low, v), _mm256_mullo_epi32(a.high, v)};
+}
+TERN_WORD Ints zip_ints(Ints a, Ints b) {
+  return add_ints({_mm256_unpacklo_epi32(a.low, b.low), _mm256_unpacklo_epi32(a.high, b.high)},
+                  {_mm256_unpackhi_epi32(a.low, b.low), _mm256_unpackhi_epi32(a.high, b.high)});
+}
+TERN_WORD Ints sum_quarters(const Ints* v) {
+  const Ints a = zip_ints(v[0], v[1]), b = zip_ints(v[2], v[3]);
+  return add_ints({_mm256_unpacklo_epi64(a.low, b.low), _mm256_unpacklo_epi64(a.high, b.high)},
+                  {_mm256_unpackhi_epi64(a.low, b.low), _mm256_unpackhi_epi64(a.high, b.high)});
+}
+TERN_WORD __m256 zip_pairs(__m256 a, __m256 b, bool high) {
+  const __m256d x = _mm256_castps_pd(a), y = _mm256_castps_pd(b);
+  return _mm256_castpd_ps(high ? _mm256_unpackhi_pd(x, y) : _mm256_unpacklo_pd(x, y));
+}
+TERN_WORD void interleave(const Eight* v, Lanes* out) {
+  const __m256 a = _mm256_unpacklo_ps(v[0], v[1]), b = _mm256_unpackhi_ps(v[0], v[1]);
+  const __m256 c = _mm256_unpacklo_ps(v[2], v[3]), d = _mm256_unpackhi_ps(v[2], v[3]);
+  const __m256 c0 = zip_pairs(a, c, false),
+               c1 = zip_pairs(a, c, true);  // elements 0 and 4, 1 and 5
+  const __m256 c2 = zip_pairs(b, d, false), c3 = zip_pairs(b, d, true);
+  out[0] = {_mm256_permute2f128_ps(c0, c1, 0x20), _mm256_permute2f128_ps(c2, c3, 0x20)};
+  out[1] = {_mm256_permute2f128_ps(c0, c1, 0x31), _mm256_permute2f128_ps(c2, c3, 0x31)};
+}
+TERN_WORD __m128 sum_strides(Lanes v) {
+  const __m256 v8 = _mm256_add_ps(v.low, v.high);
+  return _mm_add_ps(_mm256_castps256_ps128(v8), _mm256_extractf128_ps(v8, 1));
+}
+
+/// f16 numbers at p, p + stride, ... p + 7 stride.
+template <std::size_t stride>
+TERN_WORD Eight f16_column(const std::byte* p) {
+  std::uint16_t column[8];
+  for (std::size_t i = 0; i < 8; ++i) std::memcpy(column + i, p + i * stride, 2);
+  return _mm256_cvtph_ps(_mm_setr_epi16(
+      static_cast<short>(column[0]), static_cast<short>(column[1]), static_cast<short>(column[2]),
+      static_cast<short>(column[3]), static_cast<short>(column[4]), static_cast<short>(column[5]),
+      static_cast<short>(column[6]), static_cast<short>(column[7])));
+}
+/// Bytes at p, p + stride, ... p + 7 stride, in the low half.
+template <std::size_t stride>
+TERN_WORD __m128i byte_column(const std::byte* p) {
+  std::uint64_t column = 0;
+  for (std::size_t i = 0; i < 8; ++i)
+    column |= std::to_integer<std::uint64_t>(p[i * stride]) << (8 * i);
+  return _mm_cvtsi64_si128(static_cast<long long>(column));
+}
+
+}  // namespace tern::kernels::fixed_avx2
+#undef TERN_WORD
+#endif
