@@ -50,6 +50,9 @@ struct LoadOptions {
   /// Most tokens that a conversation may hold; 0: the model's own limit, or what memory allows.
   std::size_t context = 0;
   KvOptions kv = {};
+  /// Moves the rotation of the cache type into copies of the projections, in float32. Not for
+  /// quantized models. Folders that tern fold wrote need it not.
+  bool fold = false;
   std::size_t prefill_chunk = 512;  ///< tokens that are processed together; also the cancel grain
   /// Called while the model is opened and between prefill chunks, on the thread that waits for it:
   /// what, done, total.

@@ -27,6 +27,7 @@ constexpr CommandEntry kCommands[] = {
     {"template", "print the prompt that a conversation becomes", make_template},
     {"logits", "write the logits of given token ids to a NumPy file", make_logits},
     {"bench", "measure prompt and generation speed", make_bench},
+    {"fold", "move the cache's rotations into the weights", make_fold},
     {"eval ppl", "measure the perplexity of a text", make_eval_ppl},
     {"eval kld", "compare predictions with saved ones", make_eval_kld},
     {"eval needle", "look for facts hidden in long texts", make_eval_needle},

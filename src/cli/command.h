@@ -48,6 +48,7 @@ std::unique_ptr<Command> make_tokenize();
 std::unique_ptr<Command> make_template();
 std::unique_ptr<Command> make_logits();
 std::unique_ptr<Command> make_bench();
+std::unique_ptr<Command> make_fold();
 std::unique_ptr<Command> make_eval_ppl();
 std::unique_ptr<Command> make_eval_kld();
 std::unique_ptr<Command> make_eval_needle();

@@ -27,6 +27,7 @@ class EvalKld : public Command {
     options.group("Model");
     declare_model(options, model_);
     declare_compute(options, model_);
+    declare_fold(options, model_);
     options.group("Reference");
     options.text("--save-base", "FILE", save_, "save the predictions of this model and cache",
                  ValueKind::file);

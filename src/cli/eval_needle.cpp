@@ -25,6 +25,7 @@ class EvalNeedle : public Command {
     options.group("Model");
     declare_model(options, model_);
     declare_compute(options, model_);
+    declare_fold(options, model_);
     options.group("Grid");
     options.integers("--lengths", lengths_, {64, 1u << 20},
                      "tokens of the prompts; default: 512,1024,2048,4096");

@@ -23,6 +23,7 @@ class EvalPpl : public Command {
     options.group("Model");
     declare_model(options, model_);
     declare_compute(options, model_);
+    declare_fold(options, model_);
     options.group("Text");
     declare_text(options, text_);
     options.group("Output");

@@ -54,6 +54,12 @@ void declare_kv(Options& options, ModelOptions& target) {
   options.exclusive({"--kv", "--kv-bits", "--cache-type-v"});
 }
 
+void declare_fold(Options& options, ModelOptions& target) {
+  options.flag("--fold", target.fold,
+               "move the rotation of the cache type into the projections, in float32, while "
+               "loading; not for quantized models");
+}
+
 void declare_compute(Options& options, ModelOptions& target) {
   options.integer("-t,--threads", target.threads, {1, 1024},
                   "threads; default: one for each CPU that the process may use");
@@ -65,6 +71,7 @@ void declare_compute(Options& options, ModelOptions& target) {
 
 void declare_runtime(Options& options, ModelOptions& target) {
   declare_compute(options, target);
+  declare_fold(options, target);
   options.integer("-c,--ctx", target.context, {0, 1u << 24},
                   "tokens that the conversation may hold; 0 (default): the model's own limit");
   options.integer("--prefill-chunk", target.prefill_chunk, {1, 1u << 16},
@@ -118,6 +125,7 @@ Result<LoadOptions> load_options(const ModelOptions& options, Context& context) 
   LoadOptions load;
   load.threads = options.threads.value_or(0);
   load.context = options.context;
+  load.fold = options.fold;
   TERN_TRY(load.kv, kv_options(options));
   load.prefill_chunk = options.prefill_chunk;
   load.progress = [&context](std::string_view what, std::size_t done, std::size_t total) {

@@ -20,6 +20,7 @@ struct ModelOptions {
   std::string kv_default = "f16";  // unless the model's name asks for another
   std::uint64_t kv_sinks = 4, kv_recent = 128, kv_start = 0;
   std::vector<std::uint64_t> kv_full_layers;
+  bool fold = false;
   std::uint64_t prefill_chunk = 512;
   std::optional<std::string> isa;
 };
@@ -28,6 +29,8 @@ struct ModelOptions {
 void declare_model(Options& options, ModelOptions& target);
 /// Declares the cache: types, windows.
 void declare_kv(Options& options, ModelOptions& target);
+/// Declares --fold, for commands that load with load_options.
+void declare_fold(Options& options, ModelOptions& target);
 /// Declares how it computes: threads, KV cache, instruction set.
 void declare_compute(Options& options, ModelOptions& target);
 /// The same, and how much is held and read: context, prefill chunk.

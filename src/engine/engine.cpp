@@ -58,6 +58,7 @@ Result<std::unique_ptr<Engine>> Engine::load(Checkpoint checkpoint, const LoadOp
                                             std::move(vocabulary), std::move(chat), defaults,
                                             options));
   TERN_TRY(engine->kv_, resolve_kv(options.kv, engine->checkpoint_.display_name()));
+  if (options.fold) TERN_TRY_VOID(engine->fold());
   TERN_TRY(engine->context_, engine->find_context());
   engine->report("opening", 2, 2);
   return engine;
@@ -74,6 +75,19 @@ Engine::Engine(Checkpoint checkpoint, model::Model model, Vocabulary vocabulary,
       pool_(options.threads) {}
 
 Engine::~Engine() = default;
+
+Result<void> Engine::fold() {
+  const std::size_t dim = model_.config().attention.head_dim;
+  model::Fold fold;
+  for (const auto& [scheme, kind] :
+       {std::pair{kv_.config.keys, &fold.keys}, std::pair{kv_.config.values, &fold.values}}) {
+    TERN_TRY(const auto codec, quant::KvCodec::create(scheme, dim));
+    *kind = codec.rotation().kind();
+  }
+  if (fold != model::Fold{}) return model_.fold(fold);
+  return fail(ErrorCode::usage, "a cache of type " + kv_label(kv_.config) + " rotates nothing",
+              "fold", "choose a turbo, planar or iso type, or leave the option out");
+}
 
 Result<std::size_t> Engine::find_context() const {
   if (options_.context != 0) {

@@ -59,6 +59,9 @@ class Engine {
   Engine(formats::Checkpoint checkpoint, model::Model model, Vocabulary vocabulary, Chat chat,
          Defaults defaults, const LoadOptions& options);
 
+  /// Moves the rotations of the cache types into the weights.
+  Result<void> fold();
+
   /// The context that was asked for; else the model's own, halved until it fits the machine.
   Result<std::size_t> find_context() const;
 

@@ -18,6 +18,9 @@ using quant::SampleKind;
 
 constexpr std::size_t kHeadDim = 128;
 constexpr std::size_t kColumns = 128;
+// A rotation must not be drawn from the numbers that the vectors are drawn from: the rows of a haar
+// matrix would be vectors of the sample.
+constexpr std::uint64_t kRotationSeed = 0x9d5c0fb3a1e84627u;
 constexpr RotationKind kRotations[] = {RotationKind::identity, RotationKind::hadamard,
                                        RotationKind::haar,     RotationKind::planar,
                                        RotationKind::iso,      RotationKind::rotor};
@@ -69,7 +72,8 @@ std::vector<Estimate> errors_of(const DistortionOptions& options, const RoundTri
 Result<StructureRow> with_codebook(const DistortionOptions& options, RotationKind kind,
                                    unsigned bits) {
   TERN_TRY(const auto codec,
-           quant::TurboMse::create(quant::Rotation::make(kind, kHeadDim, options.seed), bits));
+           quant::TurboMse::create(
+               quant::Rotation::make(kind, kHeadDim, options.seed ^ kRotationSeed), bits));
   return StructureRow{fmt::format("{}, {} bits", quant::name(kind), bits), bits + 16.0 / kHeadDim,
                       errors_of(options, [&](std::span<const float> x, std::span<float> y) {
                         codec.decode(codec.encode(x), y);
@@ -77,7 +81,8 @@ Result<StructureRow> with_codebook(const DistortionOptions& options, RotationKin
 }
 
 Result<StructureRow> with_cache(const DistortionOptions& options, quant::KvScheme scheme) {
-  TERN_TRY(const auto codec, quant::KvCodec::create(scheme, kHeadDim, options.seed));
+  TERN_TRY(const auto codec,
+           quant::KvCodec::create(scheme, kHeadDim, options.seed ^ kRotationSeed));
   std::vector<std::uint8_t> codes(kHeadDim);
   std::vector<std::uint16_t> scales(codec.scales()), biases(codec.has_bias() ? codec.scales() : 0);
   return StructureRow{std::string(quant::name(scheme)),

@@ -25,6 +25,7 @@ struct Model::State {
   Config config;
   Weights weights;
   state::SequenceShape shape;
+  Fold fold;
   Scratch scratch;
 
   std::size_t scratch_floats(std::size_t tokens, std::size_t threads) const;
@@ -183,6 +184,7 @@ Result<Model> Model::load(const formats::Checkpoint& checkpoint) {
   TERN_TRY(state->config, Config::from(checkpoint));
   TERN_TRY(state->weights, Weights::load(checkpoint, state->config));
   state->shape = sequence_shape_of(state->config);
+  TERN_TRY(state->fold, read_fold(checkpoint.config(), checkpoint.display_name() + "/config.json"));
   return Model(std::move(state));
 }
 
@@ -218,8 +220,24 @@ Result<MemoryNeeds> Model::memory(std::size_t context, const state::KvConfig& kv
       state_->scratch_floats(state_->chunk_tokens(threads), threads) * sizeof(float)};
 }
 
+const Fold& Model::folded() const {
+  return state_->fold;
+}
+
+Result<void> Model::fold(const Fold& fold) {
+  if (state_->fold != Fold{})
+    return fail(ErrorCode::usage, "the model is folded already", "fold",
+                "leave the option out: its cache does not rotate");
+  TERN_TRY_VOID(model::fold(state_->weights, state_->config, fold));
+  state_->fold = fold;
+  return {};
+}
+
 Result<state::Sequence> Model::new_sequence(const state::KvConfig& kv, std::size_t capacity) const {
-  return state::Sequence::create(state_->shape, kv, capacity);
+  state::KvConfig own = kv;
+  own.rotated_keys = state_->fold.keys;
+  own.rotated_values = state_->fold.values;
+  return state::Sequence::create(state_->shape, own, capacity);
 }
 
 Result<void> Model::forward(std::span<const TokenId> tokens, state::Sequence& sequence,

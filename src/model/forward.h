@@ -10,6 +10,7 @@
 #include "base/thread_pool.h"
 #include "formats/checkpoint.h"
 #include "model/config.h"
+#include "model/fold.h"
 #include "model/weights.h"
 #include "state/sequence.h"
 
@@ -52,7 +53,13 @@ class Model {
   const state::SequenceShape& sequence_shape() const;
   /// @error too_large  a context whose memory does not fit 64 bits
   Result<MemoryNeeds> memory(std::size_t context, const state::KvConfig& kv) const;
-  /// An empty sequence; errors as Sequence::create.
+  /// Rotations of keys and values that the weights contain (see fold.h).
+  const Fold& folded() const;
+  /// Moves rotations into the weights, which must contain none yet. Sequences from before belong to
+  /// another model then. Errors as model::fold, and usage: there are some already.
+  Result<void> fold(const Fold& fold);
+
+  /// An empty sequence, whose cache leaves out what is folded; errors as Sequence::create.
   Result<state::Sequence> new_sequence(const state::KvConfig& kv, std::size_t capacity) const;
 
   /// Appends `tokens` (one or more) to `sequence`.

@@ -83,7 +83,8 @@ struct Weights {
   std::uint64_t parameters = 0;  ///< of the text model, each stored number once
   std::uint64_t bytes = 0;       ///< that they take in the files
   std::vector<TensorEntry> entries;
-  std::vector<std::string> ignored;  ///< text tensors that no line of the table asks for
+  std::vector<std::string> ignored;   ///< text tensors that no line of the table asks for
+  std::vector<Buffer<float>> folded;  ///< rotated projections (fold.h), which matrices point into
 
   /// Finds every line of the table (weight_table.h) in `checkpoint` and checks it.
   /// @error mismatch     all misfits at once: the names in the file and in the table, both shapes

@@ -168,6 +168,12 @@ Result<KvCodec> KvCodec::create(KvScheme scheme, std::size_t dim, std::uint64_t 
   return codec;
 }
 
+KvCodec KvCodec::for_rotated() const {
+  KvCodec codec = *this;
+  codec.rotation_ = Rotation::make(RotationKind::identity, dim(), 0);
+  return codec;
+}
+
 std::size_t KvCodec::vector_bytes() const {
   if (plain()) return dim() * (scheme_ == KvScheme::f32 ? 4 : 2);
   std::size_t bits = 0;

@@ -81,6 +81,8 @@ class KvCodec {
   bool plain() const { return runs_.empty(); }
   /// Identity unless turbo, planar or iso.
   const Rotation& rotation() const { return rotation_; }
+  /// The same codes for vectors that come rotated: a codec whose rotation is the identity.
+  KvCodec for_rotated() const;
   /// In order, without gaps. Empty if plain.
   std::span<const KvRun> runs() const { return runs_; }
   /// Elements that share a scale: dim (turbo, planar, iso), 32 (q8_0, q4_0), 64 (affine).

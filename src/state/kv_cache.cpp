@@ -79,6 +79,8 @@ Result<KvCache> KvCache::create(const KvShape& shape, const KvConfig& config) {
   const std::size_t dim = shape.layers == 0 ? kAnyDim : shape.head_dim;
   TERN_TRY(KvCodec keys, KvCodec::create(config.keys, dim, kSeeds[0]));
   TERN_TRY(KvCodec values, KvCodec::create(config.values, dim, kSeeds[1]));
+  if (keys.rotation().kind() == config.rotated_keys) keys = keys.for_rotated();
+  if (values.rotation().kind() == config.rotated_values) values = values.for_rotated();
   TERN_TRY(const KvCodec full, KvCodec::create(KvScheme::f16, dim));
   KvCache cache;
   cache.shape_ = shape;

@@ -23,6 +23,10 @@ struct KvConfig {
   std::size_t recent = 128;
   std::size_t quantized_start = 0;
   std::vector<std::size_t> full_layers;  ///< attention layers, counted from 0, that stay f16
+  /// Rotations that the model's weights contain already (model/fold.h): a type of the same kind
+  /// does not rotate again. A property of the model, which sets them.
+  quant::RotationKind rotated_keys = quant::RotationKind::identity;
+  quant::RotationKind rotated_values = quant::RotationKind::identity;
 
   bool operator==(const KvConfig&) const = default;
 };

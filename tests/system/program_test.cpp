@@ -13,10 +13,10 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::StartsWith;
 
-constexpr const char* kCommands[] = {
-    "generate",        "chat",    "info",       "tokenize", "template",
-    "logits",          "bench",   "eval ppl",   "eval kld", "eval needle",
-    "eval distortion", "eval kv", "completion", "version",  "help"};
+constexpr const char* kCommands[] = {"generate", "chat",       "info",        "tokenize",
+                                     "template", "logits",     "bench",       "fold",
+                                     "eval ppl", "eval kld",   "eval needle", "eval distortion",
+                                     "eval kv",  "completion", "version",     "help"};
 
 /// "eval ppl" as the two arguments that it is.
 std::vector<std::string> words(const std::string& command) {
