@@ -32,22 +32,27 @@ def peak_memory(command: list) -> int:
     return most
 
 
-def tern_round(options, model: Path) -> list[dict]:
-    lists = {"-p": options.n_prompt, "-n": options.n_gen, "-d": options.n_depth, "-t": [options.threads]}
-    command = [options.tern, "bench", "-m", model, "-r", 1, "-o", "json", "--kv", options.kv]
-    for flag, values in lists.items():
-        command += [flag, ",".join(map(str, values))]
+def tests(options) -> list[tuple[int, int, int]]:
+    """(prompt, generate, depth) of each."""
+    one = [(n, 0) for n in options.n_prompt if n] + [(0, n) for n in options.n_gen if n]
+    return [(*test, depth) for depth in options.n_depth for test in one]
+
+
+def lengths(test: tuple[int, int, int]) -> list:
+    return ["-p", test[0], "-n", test[1], "-d", test[2], "-r", 1]
+
+
+def run_tern(options, model: Path, test: tuple[int, int, int]) -> dict:
+    command = [options.tern, "bench", "-m", model, "-t", options.threads, "-o", "json", "--kv", options.kv]
     if options.prefill_chunk:
         command += ["--prefill-chunk", options.prefill_chunk]
-    return json.loads(harness.call(command, options.under))
+    return json.loads(harness.call(command + lengths(test), options.under))[0]
 
 
-def peer_round(options, model: Path) -> dict:
-    command = [sys.executable, harness.ROOT / "bench/llama_peer.py", "-m", model, "-r", 1, "-t", options.threads,
+def run_peer(options, model: Path, test: tuple[int, int, int]) -> dict:
+    command = [sys.executable, harness.ROOT / "bench/llama_peer.py", "-m", model, "-t", options.threads,
                "--kv", options.peer_kv or options.kv]
-    for flag, values in {"-p": options.n_prompt, "-n": options.n_gen, "-d": options.n_depth}.items():
-        command += [flag, ",".join(map(str, values))]
-    return json.loads(harness.call(command, options.under))
+    return json.loads(harness.call(command + lengths(test), options.under))
 
 
 def start_up(options, model: Path) -> float:
@@ -65,12 +70,12 @@ def compare(options, model: Path) -> dict:
     peer = {}
     for number in range(options.rounds):
         print(f"{model.name}: round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
-        for test in tern_round(options, model):
-            row = found.setdefault(harness.test_name(test), {"tern": [], "llama.cpp": []})
-            row["tern"] += test["samples_ts"]
-        peer = peer_round(options, model)
-        for test in peer["tests"]:
-            found[harness.test_name(test)]["llama.cpp"] += test["samples_ts"]
+        for test in tests(options):
+            ours = run_tern(options, model, test)
+            row = found.setdefault(harness.test_name(ours), {"tern": [], "llama.cpp": []})
+            row["tern"] += ours["samples_ts"]
+            peer = run_peer(options, model, test)
+            row["llama.cpp"] += peer["tests"][0]["samples_ts"]
     for row in found.values():
         row["tern_median"] = harness.median(row["tern"])
         row["peer_median"] = harness.median(row["llama.cpp"])

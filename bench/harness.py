@@ -61,14 +61,18 @@ def tern_version(tern: Path) -> str:
 
 
 def synthetic(folder: Path, preset: str, experts: int, pattern: str) -> Path:
-    """A model file with the family's widths and random weights, made once."""
+    """A model file with the family's widths and random weights, made once.
+
+    The vocabulary shrinks with the number of layers, so that the output matrix keeps its share.
+    """
     layers = pattern.replace("*", "A")
+    vocabulary = max(131072 * len(pattern) // 52 // 256 * 256, 2048)
     path = folder / f"{preset}-e{experts}-{layers if len(layers) < 20 else 'full'}.gguf"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         call([sys.executable, ROOT / "bench/make_synthetic_gguf.py", "--preset", preset, "--experts",
-              experts, "--pattern", pattern, partial])
+              experts, "--pattern", pattern, "--vocab", vocabulary, partial])
         partial.rename(path)
     return path
 
