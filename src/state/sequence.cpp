@@ -59,7 +59,7 @@ Result<Sequence> Sequence::create(const SequenceShape& shape, const KvConfig& kv
                 "", "a shorter context or a smaller cache type needs less");
   Sequence sequence(shape, std::move(cache), capacity);
   try {
-    sequence.states_ = Buffer<float>(shape.state_bytes() / sizeof(float));
+    sequence.states_ = Buffer<float>(sequence.state_values());
   } catch (const std::bad_alloc&) {
     return no_memory("recurrent state", shape.state_bytes());
   }
@@ -67,10 +67,11 @@ Result<Sequence> Sequence::create(const SequenceShape& shape, const KvConfig& kv
 }
 
 std::uint64_t Sequence::bytes() const {
-  return states_.size() * sizeof(float) + cache_.main_bytes() + cache_.window_bytes();
+  return (resting_ ? resting_->bytes() : states_.size() * sizeof(float)) + cache_.main_bytes() +
+         cache_.window_bytes();
 }
 
-Result<void> Sequence::reserve(std::size_t tokens, std::size_t step) {
+Result<void> Sequence::reserve(std::size_t tokens, std::size_t step, ThreadPool* pool) {
   if (tokens > capacity_ - position_)
     return fail(ErrorCode::too_large, "the context holds " + std::to_string(capacity_) +
                                           " tokens; " + std::to_string(position_) + " are taken, " +
@@ -80,7 +81,7 @@ Result<void> Sequence::reserve(std::size_t tokens, std::size_t step) {
   } catch (const std::bad_alloc&) {
     return no_memory("keys and values", tokens * cache_.bytes_per_token());
   }
-  return {};
+  return wake(pool);
 }
 
 void Sequence::write_kv(std::size_t attention_layer, std::size_t tokens, std::span<const float> k,
@@ -89,10 +90,12 @@ void Sequence::write_kv(std::size_t attention_layer, std::size_t tokens, std::sp
 }
 
 std::span<float> Sequence::conv_state(std::size_t mamba_layer) {
+  TERN_CHECK(!resting_);
   return states_.span().subspan(mamba_layer * (conv_values() + shape_.ssm_values), conv_values());
 }
 
 std::span<float> Sequence::ssm_state(std::size_t mamba_layer) {
+  TERN_CHECK(!resting_);
   const std::size_t layer = conv_values() + shape_.ssm_values;
   return states_.span().subspan(mamba_layer * layer + conv_values(), shape_.ssm_values);
 }
@@ -103,8 +106,36 @@ void Sequence::advance(std::size_t tokens) {
   cache_.advance(position_);
 }
 
+Result<void> Sequence::rest(StateCodec codec, ThreadPool* pool) {
+  if (resting_) return {};
+  TERN_TRY(resting_, PackedState::pack(states_.span(), codec, pool));
+  states_ = Buffer<float>();
+  return {};
+}
+
+Result<void> Sequence::wake(ThreadPool* pool) {
+  if (!resting_) return {};
+  try {
+    Buffer<float> states(state_values());
+    if (resting_->values() > 0) TERN_TRY_VOID(resting_->unpack(states.span(), pool));
+    states_ = std::move(states);
+  } catch (const std::bad_alloc&) {
+    return no_memory("recurrent state", shape_.state_bytes());
+  }
+  resting_.reset();
+  return {};
+}
+
+Result<std::uint64_t> Sequence::compress_state(StateCodec codec, ThreadPool* pool) {
+  TERN_TRY_VOID(rest(codec, pool));
+  const std::uint64_t packed = resting_->bytes();
+  TERN_TRY_VOID(wake(pool));
+  return packed;
+}
+
 void Sequence::reset() {
   position_ = 0;
+  if (resting_) resting_ = PackedState();  // nothing: zeros, see wake
   std::ranges::fill(states_.span(), 0.0f);
   cache_.clear();
 }
@@ -113,6 +144,7 @@ Result<Sequence> Sequence::fork() const {
   try {
     Sequence copy(shape_, cache_.copy(), capacity_);
     copy.position_ = position_;
+    copy.resting_ = resting_;
     copy.states_ = Buffer<float>(states_.size());
     std::ranges::copy(states_.span(), copy.states_.data());
     return copy;
@@ -121,37 +153,43 @@ Result<Sequence> Sequence::fork() const {
   }
 }
 
-Result<Snapshot> Sequence::snapshot() const {
+Result<Snapshot> Sequence::snapshot(StateCodec codec, ThreadPool* pool) const {
   Snapshot snapshot;
+  snapshot.position_ = position_;
   try {
-    snapshot.states_ = Buffer<float>(states_.size());
     snapshot.windows_ = cache_.copy_windows(position_);
+    if (resting_) snapshot.states_ = *resting_;
   } catch (const std::bad_alloc&) {
     return no_memory("a snapshot", shape_.state_bytes());
   }
-  snapshot.position_ = position_;
-  std::ranges::copy(states_.span(), snapshot.states_.data());
+  if (!resting_) {
+    TERN_TRY(snapshot.states_, PackedState::pack(states_.span(), codec, pool));
+  }
   return snapshot;
 }
 
-Result<void> Sequence::restore(const Snapshot& snapshot) {
-  if (snapshot.states_.size() != states_.size())
-    return fail(ErrorCode::mismatch, "a snapshot of " + std::to_string(snapshot.bytes()) +
-                                         " bytes for a sequence whose state has " +
-                                         std::to_string(shape_.state_bytes()));
+Result<void> Sequence::restore(const Snapshot& snapshot, ThreadPool* pool) {
+  if (snapshot.states_.values() != state_values())
+    return fail(ErrorCode::mismatch, "a snapshot of " + std::to_string(snapshot.states_.values()) +
+                                         " values for a state of " +
+                                         std::to_string(state_values()));
   if (snapshot.position_ > position_)
     return fail(ErrorCode::mismatch, "a snapshot at token " + std::to_string(snapshot.position_) +
                                          " of a sequence that holds " + std::to_string(position_));
   if (snapshot.windows_.shape != shape_.kv() || snapshot.windows_.config != cache_.config())
     return fail(ErrorCode::mismatch, "a snapshot of a sequence with another cache");
   try {
+    if (resting_) states_ = Buffer<float>(state_values());
+    resting_.reset();
     cache_.restore(snapshot.position_, snapshot.windows_);
   } catch (const std::bad_alloc&) {
-    return no_memory("windows of the cache", snapshot.windows_.bytes());
+    reset();
+    return no_memory("a restored state", snapshot.bytes());
   }
-  std::ranges::copy(snapshot.states_.span(), states_.data());
   position_ = snapshot.position_;
-  return {};
+  auto unpacked = snapshot.states_.unpack(states_.span(), pool);
+  if (!unpacked) reset();
+  return unpacked;
 }
 
 }  // namespace tern::state

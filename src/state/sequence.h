@@ -3,12 +3,14 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "base/error.h"
 #include "base/thread_pool.h"
 #include "state/kv_cache.h"
+#include "state/state_codec.h"
 #include "tensor/buffer.h"
 
 namespace tern::state {
@@ -32,16 +34,16 @@ struct SequenceShape {
   std::uint64_t state_bytes() const;
 };
 
-/// The recurrent state at one position and the 16-bit windows of the cache, to go back to.
+/// The recurrent state at one position, packed, and the 16-bit windows of the cache, to go back to.
 class Snapshot {
  public:
   std::size_t position() const { return position_; }
-  std::uint64_t bytes() const { return states_.size() * sizeof(float) + windows_.bytes(); }
+  std::uint64_t bytes() const { return states_.bytes() + windows_.bytes(); }
 
  private:
   friend class Sequence;
   std::size_t position_ = 0;
-  Buffer<float> states_;
+  PackedState states_;
   KvWindows windows_;
 };
 
@@ -66,7 +68,7 @@ class Sequence {
   /// Makes room for `tokens` more, so that writing them, in steps of at most `step`, cannot fail.
   /// Nothing else changes.
   /// @error too_large  beyond the capacity. @error no_memory
-  Result<void> reserve(std::size_t tokens, std::size_t step);
+  Result<void> reserve(std::size_t tokens, std::size_t step, ThreadPool* pool = nullptr);
   Result<void> reserve(std::size_t tokens) { return reserve(tokens, tokens); }
 
   /// Keys and values [tokens, kv_heads * head_dim] of the (reserved) tokens after those held.
@@ -92,24 +94,40 @@ class Sequence {
   /// An independent copy. @error no_memory
   Result<Sequence> fork() const;
 
-  /// The recurrent state as it is now. @error no_memory
-  Result<Snapshot> snapshot() const;
+  /// The recurrent state as it is now. After going back to a lossy one, what follows differs a
+  /// little from what followed before. @param pool  packs; null: this thread does. @error no_memory
+  Result<Snapshot> snapshot(StateCodec codec = StateCodec::f32, ThreadPool* pool = nullptr) const;
+
+  /// Packs the recurrent state while nothing is asked of the sequence; `reserve`, `restore` and
+  /// `reset` unpack it. The state cannot be read or written meanwhile.
+  /// @error no_memory  nothing has changed
+  Result<void> rest(StateCodec codec, ThreadPool* pool = nullptr);
+  bool resting() const { return resting_.has_value(); }
+
+  /// rest and unpack: what a stored copy would give back. @return its bytes
+  Result<std::uint64_t> compress_state(StateCodec codec, ThreadPool* pool = nullptr);
 
   /// Goes back to `snapshot`, which was taken of this sequence or of one that it was forked from,
   /// and not after a token that is no longer here.
   /// @error mismatch  another shape, or a position that this sequence has not reached
-  Result<void> restore(const Snapshot& snapshot);
+  /// @error no_memory  the sequence is empty (reset)
+  Result<void> restore(const Snapshot& snapshot, ThreadPool* pool = nullptr);
 
  private:
   Sequence(const SequenceShape& shape, KvCache cache, std::size_t capacity)
       : shape_(shape), capacity_(capacity), cache_(std::move(cache)) {}
   std::size_t conv_values() const { return shape_.conv_columns * shape_.conv_channels; }
+  std::size_t state_values() const { return shape_.state_bytes() / sizeof(float); }
 
   SequenceShape shape_;
   std::size_t capacity_ = 0;
   std::size_t position_ = 0;
   KvCache cache_;
-  Buffer<float> states_;  // for each Mamba layer: convolution inputs, then SSM state
+  Result<void> wake(ThreadPool* pool);
+
+  std::optional<PackedState> resting_;
+  Buffer<float>
+      states_;  // empty while resting; for each Mamba layer: convolution inputs, then SSM state
 };
 
 }  // namespace tern::state

@@ -178,5 +178,40 @@ TEST(Sequence, RefusesASnapshotThatIsNotItsOwn) {
   EXPECT_FALSE(different->restore(*snapshot));
 }
 
+TEST(Sequence, RestsWithoutForgetting) {
+  Sequence sequence = make();
+  append(sequence, 10);
+  ASSERT_TRUE(sequence.rest(StateCodec::lossless));
+  EXPECT_TRUE(sequence.resting());
+  const auto snapshot = sequence.snapshot();
+  auto fork = sequence.fork();
+  ASSERT_TRUE(snapshot && fork);
+  for (Sequence* each : {&sequence, &*fork}) {
+    append(*each, 5);
+    EXPECT_FALSE(each->resting());
+    EXPECT_EQ(each->conv_state(0)[0], 15.0f);
+    ASSERT_TRUE(each->rest(StateCodec::f32));
+    ASSERT_TRUE(each->restore(*snapshot));
+    EXPECT_EQ(each->conv_state(0)[0], 10.0f);
+    ASSERT_TRUE(each->rest(StateCodec::q8));
+    each->reset();
+    ASSERT_TRUE(each->reserve(1));
+    EXPECT_EQ(each->conv_state(0)[0], 0.0f);
+  }
+}
+
+TEST(Sequence, APackedSnapshotGivesBackNearlyTheState) {
+  for (const StateCodec codec : kStateCodecs) {
+    Sequence sequence = make();
+    append(sequence, 10);
+    const auto snapshot = sequence.snapshot(codec);
+    ASSERT_TRUE(snapshot);
+    append(sequence, 10);
+    ASSERT_TRUE(sequence.restore(*snapshot));
+    EXPECT_NEAR(sequence.conv_state(1)[0], 10.0f, codec <= StateCodec::lossless ? 0 : 2.5);
+    EXPECT_EQ(*sequence.compress_state(codec), snapshot->bytes());
+  }
+}
+
 }  // namespace
 }  // namespace tern::state
