@@ -141,11 +141,28 @@ class EvalKv : public Command {
   }
 
   std::string conditions(const eval::KvReport& report) const {
-    return fmt::format(
-        "Text: {}, {} windows of {}. Windows of 16 bits: the first {} and the last {} tokens. "
-        "Facts in prompts of {} tokens.\n",
-        text_label(text_), report.windows, text_.context, model_.kv_sinks, model_.kv_recent,
-        recall_length_);
+    std::string text = fmt::format("Text: {}, {} windows of {} tokens, {} of them scored. ",
+                                   text_label(text_), report.windows, text_.context,
+                                   report.rows.empty() ? 0 : report.rows.front().divergence.tokens);
+    if (recall_ > 0) text += fmt::format("Facts: in prompts of {} tokens. ", recall_length_);
+    text += fmt::format("Of 16 bits: the first {} and the last {} tokens.\n", model_.kv_sinks,
+                        model_.kv_recent);
+    const auto coded =
+        std::ranges::find_if(report.rows, [](const auto& row) { return quantizes(row.config); });
+    if (coded == report.rows.end()) return text;
+    text += fmt::format("Of all keys and values that were read, codes were {:.0f} % in the text",
+                        100 * coded->text_share);
+    if (coded->needles.asked > 0)
+      text += fmt::format(", {:.0f} % at the ends of the prompts with facts",
+                          100 * coded->needle_share);
+    if (coded->questions.asked > 0)
+      text +=
+          fmt::format(", {:.0f} % at those of the other questions", 100 * coded->question_share);
+    return text + ".\n";
+  }
+
+  static bool quantizes(const state::KvConfig& config) {
+    return config.keys > quant::KvScheme::bf16 || config.values > quant::KvScheme::bf16;
   }
 
   std::string markdown(const std::string& name, const eval::KvReport& report) const {
@@ -161,6 +178,8 @@ class EvalKv : public Command {
                  {"max", right},
                  {"same top, %", right},
                  {"change of p, RMS %", right},
+                 {"error of keys", right},
+                 {"of values", right},
                  {"facts found", right},
                  {tasks_.empty() ? "arithmetic" : "questions", right}});
     for (const auto& row : report.rows) {
@@ -170,19 +189,10 @@ class EvalKv : public Command {
                  with_error(d.perplexity_ratio, 5), with_error(d.mean, 6),
                  fmt::format("{:.6f}", d.median), fmt::format("{:.5f}", d.p99),
                  fmt::format("{:.4f}", d.max), with_error(d.same_top, 2, 100),
-                 with_error(d.delta_p_rms, 2, 100), share(row.needles), share(row.questions)});
+                 with_error(d.delta_p_rms, 2, 100), fmt::format("{:.5f}", row.key_error),
+                 fmt::format("{:.5f}", row.value_error), share(row.needles), share(row.questions)});
     }
     std::string text = fmt::format("# Cache types of {}\n\n{}", name, conditions(report));
-    if (!report.rows.empty())
-      text += fmt::format("Scored tokens: {}.\n", report.rows.front().divergence.tokens);
-    for (const auto& row : report.rows) {
-      if (row.text_share == 0 && row.question_share == 0) continue;
-      text += fmt::format(
-          "Of all keys and values that were read, codes were: in the text {:.0f} %, at the ends of "
-          "the prompts with facts {:.0f} %, at those of the questions {:.0f} %.\n",
-          100 * row.text_share, 100 * row.needle_share, 100 * row.question_share);
-      break;
-    }
     return text + "\n" + table.markdown();
   }
 
@@ -196,6 +206,7 @@ class EvalKv : public Command {
       object["codes_read"] = json::object{{"text", row.text_share},
                                           {"recall", row.needle_share},
                                           {"questions", row.question_share}};
+      object["coding_error"] = json::object{{"keys", row.key_error}, {"values", row.value_error}};
       object["recall"] = json::object{{"asked", row.needles.asked}, {"right", row.needles.right}};
       object["questions"] =
           json::object{{"asked", row.questions.asked}, {"right", row.questions.right}};

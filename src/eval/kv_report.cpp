@@ -26,6 +26,40 @@ std::vector<std::size_t> scored_positions(std::span<const Window> windows) {
   return positions;
 }
 
+/// Codes every vector that `from` holds and decodes it again.
+double coding_error(const state::Sequence& from, const state::Sequence& to, bool keys) {
+  double sum = 0;
+  std::size_t vectors = 0;
+  const state::SequenceShape& shape = from.shape();
+  std::vector<float> x(shape.head_dim), y(shape.head_dim);
+  std::vector<std::uint8_t> codes(shape.head_dim);
+  for (std::size_t layer = 0; layer < shape.attention_layers; ++layer) {
+    for (std::size_t head = 0; head < shape.kv_heads; ++head) {
+      const auto source = from.kv(layer, head).main, target = to.kv(layer, head).main;
+      const auto& pages = keys ? source.keys : source.values;
+      const quant::KvCodec& codec = (keys ? target.keys : target.values).layout->codec();
+      if (codec.plain()) return 0;
+      std::vector<std::uint16_t> scales(codec.scales()),
+          biases(codec.has_bias() ? codec.scales() : 0);
+      for (std::size_t t = 0; t < from.position(); ++t) {
+        pages.layout->read(pages.pages[t / kernels::kKvPageTokens] + pages.offset,
+                           t % kernels::kKvPageTokens, x);
+        codec.encode(x, codes, scales, biases);
+        codec.decode(codes, scales, biases, y);
+        double square = 0, apart = 0;
+        for (std::size_t i = 0; i < x.size(); ++i) {
+          square += double{x[i]} * double{x[i]};
+          apart += (double{y[i]} - double{x[i]}) * (double{y[i]} - double{x[i]});
+        }
+        if (square == 0) continue;
+        sum += apart / square;
+        ++vectors;
+      }
+    }
+  }
+  return vectors == 0 ? 0 : sum / static_cast<double>(vectors);
+}
+
 }  // namespace
 
 double code_share(const state::KvConfig& config, std::span<const std::size_t> positions) {
@@ -62,11 +96,8 @@ Result<KvReport> compare_caches(engine::Engine& engine, const KvTask& task, Thre
   std::vector<std::size_t> ends;
   for (const Question& question : task.questions) ends.push_back(question.prompt.size());
   for (KvRow& row : report.rows) {
-    const quant::KvScheme k = row.config.keys, v = row.config.values;
-    const auto plain = [](quant::KvScheme s) {
-      return s == quant::KvScheme::f32 || s == quant::KvScheme::f16 || s == quant::KvScheme::bf16;
-    };
-    if (plain(k) && plain(v)) continue;
+    constexpr auto kLastPlain = quant::KvScheme::bf16;
+    if (row.config.keys <= kLastPlain && row.config.values <= kLastPlain) continue;
     row.text_share = code_share(row.config, positions);
     row.needle_share = code_share(row.config, task.needles.lengths);
     row.question_share = code_share(row.config, ends);
@@ -75,8 +106,11 @@ Result<KvReport> compare_caches(engine::Engine& engine, const KvTask& task, Thre
   if (!task.windows.empty()) {
     TERN_TRY(const auto comparisons,
              compare_sequences(engine, reference, sequences, task.windows, pool, watch));
-    for (std::size_t i = 0; i < report.rows.size(); ++i)
+    for (std::size_t i = 0; i < report.rows.size(); ++i) {
       report.rows[i].divergence = summarize(comparisons[i]);
+      report.rows[i].key_error = coding_error(reference, owned[i], /*keys=*/true);
+      report.rows[i].value_error = coding_error(reference, owned[i], /*keys=*/false);
+    }
   }
   if (!task.needles.lengths.empty()) {
     TERN_TRY(const auto grids, find_needles(engine, sequences, task.needles, watch));

@@ -37,6 +37,9 @@ struct KvRow {
   double needle_share = 0, question_share = 0;  ///< at the ends of the prompts
   Divergence divergence = {};                   ///< from the reference
   Accuracy needles = {}, questions = {};
+  /// Mean of |x - x'|^2 / |x|^2 over the keys and values of the last window that was read; 0 for a
+  /// side without codes.
+  double key_error = 0, value_error = 0;
 };
 
 struct KvReport {

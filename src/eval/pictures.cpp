@@ -17,10 +17,13 @@ std::string percent(double share) {
 /// The frame of cache_picture, and where values lie in it.
 struct Plot {
   double left = 84, top = 56, right = 724, bottom = 424;
-  double most_bytes = 1;
+  double least_bytes = 1, most_bytes = 2;
   int low = -6, high = 0;  // powers of ten
 
-  double x(double bytes) const { return left + bytes / most_bytes * (right - left); }
+  double x(double bytes) const {
+    const double part = std::log(std::max(bytes, least_bytes) / least_bytes);
+    return left + part / std::log(most_bytes / least_bytes) * (right - left);
+  }
   double y(double divergence) const {
     const double power = divergence > 0 ? std::log10(divergence) : low;
     const double part = (std::clamp<double>(power, low, high) - low) / (high - low);
@@ -30,15 +33,17 @@ struct Plot {
 
 Plot plot_for(std::span<const CachePoint> points) {
   Plot plot;
-  double most = 0, least_kld = 1, most_kld = 1e-3;
+  double least = 1e9, most = 1, least_kld = 1, most_kld = 1e-3;
   for (const CachePoint& point : points) {
+    least = std::min(least, std::max(point.bytes, 1.0));
     most = std::max(most, point.bytes);
     if (point.divergence > 0) {
       least_kld = std::min(least_kld, point.divergence);
       most_kld = std::max(most_kld, point.divergence);
     }
   }
-  plot.most_bytes = std::max(1.0, most * 1.12);
+  plot.least_bytes = std::min(least, most) * 0.85;
+  plot.most_bytes = most * 1.3;
   plot.high = std::clamp(static_cast<int>(std::ceil(std::log10(most_kld))), -2, 2);
   plot.low = std::clamp(static_cast<int>(std::floor(std::log10(least_kld))) - 1, -9, plot.high - 2);
   return plot;
@@ -52,9 +57,8 @@ void draw_axes(Svg& svg, const Plot& plot) {
              power == plot.low ? "\u2264 1e" + std::to_string(power) : fmt::format("1e{}", power),
              "faint", "end");
   }
-  double step = std::pow(10.0, std::floor(std::log10(plot.most_bytes)));
-  while (plot.most_bytes / step < 4) step /= 2;
-  for (double bytes = 0; bytes <= plot.most_bytes; bytes += step) {
+  for (double bytes = 1; bytes <= plot.most_bytes; bytes *= 2) {
+    if (bytes < plot.least_bytes) continue;
     const double x = plot.x(bytes);
     svg.line(x, plot.bottom, x, plot.bottom + 5, "ink");
     svg.text(x, plot.bottom + 20, fmt::format("{:.0f}", bytes), "faint", "middle");
@@ -134,6 +138,7 @@ std::string cache_picture(std::span<const CachePoint> points, std::string_view t
       }
     }
     labels.push_back(label);
+    if (label.y > y + 10) svg.line(x + 4, y + 3, label.x - 1, label.y - 4, "ink");
     svg.text(label.x, label.y, point.label);
   }
   return svg.str();

@@ -20,7 +20,7 @@ struct CachePoint {
   double divergence = 0;  ///< mean KLD; 0 is drawn at the lower edge
 };
 
-/// Bytes for each token against mean KLD (logarithmic), one labelled point for each type.
+/// Bytes for each token against mean KLD (both logarithmic), one labelled point for each type.
 std::string cache_picture(std::span<const CachePoint> points, std::string_view title);
 
 }  // namespace tern::eval
