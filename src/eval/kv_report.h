@@ -20,9 +20,10 @@ struct CacheType {
 
 struct KvTask {
   std::vector<CacheType> types;
-  std::vector<Window> windows;      ///< text for perplexity and divergence
-  NeedleOptions needles;            ///< no lengths: none
-  std::vector<Question> questions;  ///< may be empty
+  // Each of these may be empty.
+  std::vector<Window> windows;              ///< text for perplexity and divergence
+  NeedleOptions needles = {.lengths = {}};  ///< no lengths: none
+  std::vector<Question> questions;
 };
 
 /// The part of the positions that are read by attention which are codes, when a query at position p
