@@ -14,10 +14,17 @@ TERN_TARGET void dot_one(const quant::Matrix& weight, std::size_t first_row, std
   Lanes acc[kDotRows] = {broadcast(0), broadcast(0), broadcast(0), broadcast(0)};
 
   const std::size_t units = Row::group_units(weight);
+  constexpr std::size_t kAhead = 16384;  // bytes; the L1 cache alone cannot wait for so many
+  const std::size_t ahead =
+      (kAhead / (kDotRows * weight.code_stride + 1) + 1) * kDotRows * weight.code_stride;
   const float* const end = x + weight.cols / Row::kValues * Row::kValues;
   while (x != end) {
 #pragma GCC unroll 4
-    for (std::size_t r = 0; r < kDotRows; ++r) row[r].begin_group();
+    for (std::size_t r = 0; r < kDotRows; ++r) {
+      row[r].begin_group();
+      if constexpr (requires { row[r].at; })  // plain numbers
+        _mm_prefetch(reinterpret_cast<const char*>(row[r].at + ahead), _MM_HINT_T1);
+    }
     for (std::size_t u = 0; u < units; ++u, x += Row::kValues) {
 #pragma GCC unroll 4
       for (std::size_t r = 0; r < kDotRows; ++r) {

@@ -58,14 +58,13 @@ inline constexpr std::size_t kTileTokens = 16;
 struct FixedKernels {
   FixedLayout layout;
 
-  /// y[t * y_stride + r] for r < rows (1 to 4) and t < tokens; `units` holds `stride` units for
-  /// each token.
-  void (*rows)(const quant::Matrix& weight, std::size_t first_row, std::size_t rows,
+  /// y[t * y_stride + r - begin] for rows [begin, end) and every token; `units` holds `stride`
+  /// units for each token.
+  void (*rows)(const quant::Matrix& weight, std::size_t begin, std::size_t end,
                const FixedUnit* units, std::size_t stride, std::size_t tokens, float* y,
                std::size_t y_stride);
 
-  /// y[t * y_stride + r - begin] for rows [begin, end) and any number of tokens; `tiles` holds
-  /// `stride` tiles for each 16 tokens.
+  /// The same for many tokens; `tiles` holds `stride` tiles for each 16 of them.
   void (*tiles)(const quant::Matrix& weight, std::size_t begin, std::size_t end,
                 const FixedTile* tiles, std::size_t stride, std::size_t tokens, float* y,
                 std::size_t y_stride);

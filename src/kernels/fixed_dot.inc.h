@@ -95,6 +95,19 @@ TERN_FIXED __attribute__((always_inline)) inline void add_unit(const Row* rows,
   }
 }
 
+/// Makes the factors of blocks from column `cols` on zero.
+template <class Format>
+TERN_FIXED __attribute__((always_inline)) inline void hide(GroupScales& s, std::size_t cols) {
+  using F = Fixed<Format>;
+  const std::size_t lanes = (cols + 31) / 32 * 4;
+  for (std::size_t h = 0; h < (F::kLayout.halves ? 2 : 1); ++h)
+    for (std::size_t u = 0; u < 2; ++u) {
+      const std::size_t inside = std::min<std::size_t>(16, lanes - std::min(lanes, 16 * u));
+      s.d[h][u] = first_lanes(s.d[h][u], inside);
+      if constexpr (F::kMin) s.m[h][u] = first_lanes(s.m[h][u], inside);
+    }
+}
+
 /// Bytes that are asked for ahead of their use. Into the L2 cache: the L1 cache has too few misses
 /// under way to hide the latency of memory.
 constexpr std::size_t kAhead = 16384;
@@ -138,8 +151,14 @@ TERN_FIXED void dot_group(const Matrix& m, std::size_t first_row, std::size_t ro
   }
   if (const std::size_t rest = m.cols % 256; rest != 0) {
     Tail<Format> tails[4];
-    for (std::size_t r = 0; r < 4; ++r) at[r] = tails[r].copy(m, at[r], rest);
+    // What follows a row is another row, whose factors are hidden. After the last ones it may be
+    // nothing: they are copied.
+    const bool copied = (m.rows - first_row - rows) * m.code_stride < F::kBytes ||
+                        (kPlanes && (m.rows - first_row - rows) * m.scale_stride < 64);
+    if (copied)
+      for (std::size_t r = 0; r < 4; ++r) at[r] = tails[r].copy(m, at[r], rest);
     group_scales<Format>(m, at, s);
+    if (!copied) hide<Format>(s, rest);
     add_unit<Format, T, 0>(at, s, x, stride, acc);
     if (rest > 128) add_unit<Format, T, 1>(at, s, x + 1, stride, acc);
   }
@@ -150,15 +169,30 @@ TERN_FIXED void dot_group(const Matrix& m, std::size_t first_row, std::size_t ro
   }
 }
 
+/// Asks for what dot_group(first_row) would have been asked for before, had there been rows before.
 template <class Format>
-TERN_FIXED void dot_rows(const Matrix& m, std::size_t first_row, std::size_t rows,
+TERN_FIXED void warm(const Matrix& m, std::size_t begin, std::size_t end) {
+  const std::byte* const first = m.codes + begin * m.code_stride;
+  const std::size_t bytes = std::min(kAhead, (end - begin) * m.code_stride);
+  for (std::size_t line = 0; line < bytes; line += 64) ask(first + line);
+}
+
+template <class Format>
+TERN_FIXED void dot_rows(const Matrix& m, std::size_t begin, std::size_t end,
                          const FixedUnit* units, std::size_t stride, std::size_t tokens, float* y,
                          std::size_t y_stride) {
-  for (; tokens >= 4; tokens -= 4, units += 4 * stride, y += 4 * y_stride)
-    dot_group<Format, 4>(m, first_row, rows, units, stride, y, y_stride);
-  for (; tokens >= 2; tokens -= 2, units += 2 * stride, y += 2 * y_stride)
-    dot_group<Format, 2>(m, first_row, rows, units, stride, y, y_stride);
-  if (tokens > 0) dot_group<Format, 1>(m, first_row, rows, units, stride, y, y_stride);
+  warm<Format>(m, begin, end);
+  for (std::size_t r = begin; r < end; r += 4) {
+    const std::size_t rows = std::min<std::size_t>(4, end - r);
+    const FixedUnit* x = units;
+    float* to = y + r - begin;
+    std::size_t left = tokens;
+    for (; left >= 4; left -= 4, x += 4 * stride, to += 4 * y_stride)
+      dot_group<Format, 4>(m, r, rows, x, stride, to, y_stride);
+    for (; left >= 2; left -= 2, x += 2 * stride, to += 2 * y_stride)
+      dot_group<Format, 2>(m, r, rows, x, stride, to, y_stride);
+    if (left > 0) dot_group<Format, 1>(m, r, rows, x, stride, to, y_stride);
+  }
 }
 
 // Many tokens: rows are unpacked once into the L1 cache and meet tile after tile there.
@@ -168,7 +202,7 @@ constexpr std::size_t kPanelUnits = 8;
 
 /// Codes of kGroups times four rows as words, and their factors.
 struct Panel {
-  alignas(64) std::int16_t codes[4 * kGroups][kPanelUnits][4][32];
+  alignas(64) std::int16_t codes[kPanelUnits][4 * kGroups][4][32];
   alignas(64) float d[kGroups][kPanelUnits][2][16], m[kGroups][kPanelUnits][2][16];
 };
 
@@ -182,7 +216,7 @@ TERN_FIXED __attribute__((always_inline)) inline void unpack_unit(const Row* row
     Ints w[4];
     F::template unpack<u>(rows[r].codes, w);
     for (std::size_t j = 0; j < 4; ++j)
-      store_ints(panel.codes[4 * group + r][unit][j],
+      store_ints(panel.codes[unit][4 * group + r][j],
                  F::kZero == 0 ? w[j] : subtract_words(w[j], words(F::kZero)));
   }
   for (std::size_t h = 0; h < (F::kLayout.halves ? 2 : 1); ++h) {
@@ -223,6 +257,7 @@ TERN_FIXED __attribute__((always_inline)) inline void block_sums(
   for (std::size_t r = 0; r < 4 * kGroups; ++r)
 #pragma GCC unroll 4
     for (std::size_t v = 0; v < V; ++v) sums[r][v] = zero_ints();
+#pragma GCC unroll 4
   for (std::size_t j = first_pair / 4; j < (first_pair + pairs) / 4; ++j)
 #pragma GCC unroll 4
     for (std::size_t e = 0; e < 4; ++e) {
@@ -232,7 +267,7 @@ TERN_FIXED __attribute__((always_inline)) inline void block_sums(
 #pragma GCC unroll 8
       for (std::size_t r = 0; r < 4 * kGroups; ++r) {
         int pair = 0;
-        std::memcpy(&pair, &panel.codes[r][unit][j][8 * block + 2 * e], sizeof pair);
+        std::memcpy(&pair, &panel.codes[unit][r][j][8 * block + 2 * e], sizeof pair);
         const Ints w = ints(pair);
 #pragma GCC unroll 4
         for (std::size_t v = 0; v < V; ++v) sums[r][v] = dot(sums[r][v], w, x[v]);

@@ -149,6 +149,14 @@ TERN_WORD void interleave(const Eight* v, Lanes* out) {
   out[0] = {_mm256_permute2f128_ps(c0, c1, 0x20), _mm256_permute2f128_ps(c2, c3, 0x20)};
   out[1] = {_mm256_permute2f128_ps(c0, c1, 0x31), _mm256_permute2f128_ps(c2, c3, 0x31)};
 }
+TERN_WORD Lanes first_lanes(Lanes v, std::size_t n) {
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  const __m256i count = _mm256_set1_epi32(static_cast<int>(n));
+  const __m256i low = _mm256_cmpgt_epi32(count, lane);
+  const __m256i high = _mm256_cmpgt_epi32(count, _mm256_add_epi32(lane, _mm256_set1_epi32(8)));
+  return {_mm256_and_ps(v.low, _mm256_castsi256_ps(low)),
+          _mm256_and_ps(v.high, _mm256_castsi256_ps(high))};
+}
 TERN_WORD __m128 sum_strides(Lanes v) {
   const __m256 v8 = _mm256_add_ps(v.low, v.high);
   return _mm_add_ps(_mm256_castps256_ps128(v8), _mm256_extractf128_ps(v8, 1));

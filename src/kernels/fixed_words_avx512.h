@@ -172,6 +172,10 @@ TERN_WORD void interleave(const Eight* v, Lanes* out) {
   out[0] = _mm512_permutex2var_ps(low, at, high);
   out[1] = _mm512_permutex2var_ps(low, add_ints(at, ints(4)), high);
 }
+/// The first n lanes, and zeros.
+TERN_WORD Lanes first_lanes(Lanes v, std::size_t n) {
+  return _mm512_maskz_mov_ps(static_cast<__mmask16>((1u << n) - 1), v);
+}
 /// Four sums: lanes r, r + 4, r + 8 and r + 12.
 TERN_WORD __m128 sum_strides(Lanes v) {
   const __m256 v8 = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));

@@ -108,11 +108,9 @@ void Activations::multiply(const quant::Matrix& weight, std::size_t begin, std::
   if (kernels == nullptr)
     return multiply_floats(weight, begin, end, x_, tokens_, x_stride_, y, y_stride);
   if (tiled_ > 0) kernels->tiles(weight, begin, end, tiles_.data(), stride_, tiled_, y, y_stride);
-  if (tokens_ == tiled_) return;
-  y += tiled_ * y_stride;
-  for (std::size_t r = begin; r < end; r += 4)
-    kernels->rows(weight, r, std::min<std::size_t>(4, end - r), units_.data(), stride_,
-                  tokens_ - tiled_, y + r - begin, y_stride);
+  if (tokens_ > tiled_)
+    kernels->rows(weight, begin, end, units_.data(), stride_, tokens_ - tiled_,
+                  y + tiled_ * y_stride, y_stride);
 }
 
 void apply_serial(const quant::Matrix& weight, const float* x, std::size_t tokens,

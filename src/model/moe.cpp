@@ -69,7 +69,8 @@ struct Product {
 };
 
 constexpr std::size_t kMaxTopK = 32;  // experts whose pieces of one token are summed at once
-constexpr std::size_t kPiece = 128;   // outputs that one thread takes at a time
+// Outputs that one thread takes at a time, of many tokens and of one.
+constexpr std::size_t kPiece = 128, kTokenPiece = 464;
 
 /// What outlives a layer so that nothing is allocated for a token.
 struct Workspace {
@@ -95,12 +96,13 @@ void multiply(const Product& product, std::size_t first, std::size_t n, float* y
 /// All products of the workspace, cut by outputs so that a single token keeps all threads busy.
 void multiply_all(Workspace& work, Chunk& chunk, void (*finish)(float*, std::size_t)) {
   work.pieces.clear();
+  const std::size_t piece = chunk.tokens == 1 ? kTokenPiece : kPiece;
   for (const Product& product : work.products)
-    for (std::size_t first = 0; first < product.weight->rows; first += kPiece)
+    for (std::size_t first = 0; first < product.weight->rows; first += piece)
       work.pieces.push_back({&product, first});
   chunk.pool.parallel_for(work.pieces.size(), 1, [&](std::size_t i, std::size_t) {
     const auto& [product, first] = work.pieces[i];
-    const std::size_t outputs = product->weight->rows, n = std::min(kPiece, outputs - first);
+    const std::size_t outputs = product->weight->rows, n = std::min(piece, outputs - first);
     float* const y = product->y + first;
     multiply(*product, first, n, y, outputs);
     if (finish == nullptr) return;
@@ -184,7 +186,7 @@ void combine(const MoeConfig& c, const Plan& plan, std::size_t t, const float* o
 void down_one_token(const MoeConfig& c, const Plan& plan, std::span<float> y, bool shared,
                     Chunk& chunk, const Workspace& work) {
   const std::size_t outputs = y.size();
-  constexpr std::size_t kRows = 64;
+  constexpr std::size_t kRows = 192;
   const std::size_t pieces = (outputs + kRows - 1) / kRows;
   chunk.pool.parallel_for(pieces, 1, [&](std::size_t piece, std::size_t) {
     const std::size_t first = piece * kRows, n = std::min(kRows, outputs - first);
