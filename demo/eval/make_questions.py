@@ -40,6 +40,15 @@ def arithmetic(op: str, digits: tuple[int, int] | None, thinking: bool, story: f
     return make
 
 
+def mixed(rng: random.Random) -> tuple[Chat, str]:
+    """A sum or difference of numbers of different lengths, one to three digits."""
+    op = rng.choice("+-")
+    digits = rng.choice(((2, 1), (3, 1), (3, 2)))
+    if op == "+" and rng.random() < 0.5:
+        digits = digits[::-1]
+    return arithmetic(op, digits, False)(rng)
+
+
 def story(rng: random.Random) -> tuple[Chat, str]:
     op = rng.choice("+-*")
     digits = (2, 2) if op == "*" else None
@@ -100,6 +109,7 @@ CATEGORIES: dict[str, tuple[int, Callable]] = {
     "sum_3digit": (200, arithmetic("+", (3, 3), False)),
     "difference_2digit": (200, arithmetic("-", (2, 2), False)),
     "difference_3digit": (200, arithmetic("-", (3, 3), False)),
+    "mixed_direct": (200, mixed),
     "sum_thinking": (100, arithmetic("+", (3, 3), True)),
     "difference_thinking": (100, arithmetic("-", (3, 3), True)),
     "division_thinking": (50, arithmetic("/", None, True)),

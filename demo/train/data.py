@@ -132,19 +132,6 @@ class Chat:
         return parts
 
 
-@dataclass
-class Drill:
-    """Equations in one user message, trained on their results: many direct results in few tokens."""
-
-    equations: list[tuple[str, str]]
-
-    def render(self) -> list[tuple[str, bool]]:
-        parts = [("<|im_start|>system\n<|im_end|>\n<|im_start|>user\n", False)]
-        for left, right in self.equations:
-            parts += [(left, False), (right, True)]
-        return parts
-
-
 # --------------------------------------------------------------------------------- arithmetic
 
 
@@ -152,30 +139,18 @@ def number(rng: random.Random, digits: int) -> int:
     return rng.randint(10 ** (digits - 1) if digits > 1 else 0, 10**digits - 1)
 
 
-def chained(op: str, a: int, b: int) -> bool:
-    """Whether a carry or borrow out of the ones decides the one out of the tens."""
-    if op == "+":
-        return a // 10 % 10 + b // 10 % 10 == 9
-    return op == "-" and a // 10 % 10 == b // 10 % 10
-
-
-def operands(
-    rng: random.Random, op: str, da: int, db: int, test: bool, chain: bool = False
-) -> tuple[int, int]:
-    """Draw operands on the wanted side of the held-out split, if wanted with a chained carry."""
+def operands(rng: random.Random, op: str, da: int, db: int, test: bool) -> tuple[int, int]:
+    """Draw operands on the wanted side of the held-out split."""
     while True:
         a, b = number(rng, da), number(rng, db)
-        if chain and not chained(op, a, b):
-            continue
-        if op == "-" and a < b and (test or rng.random() < 0.97):
+        if op == "-" and a < b and (test or rng.random() < 0.9):
             a, b = b, a
         if (da == 1 and db == 1) or held_out(op, a, b) == test:
             return a, b
 
 
 def size(rng: random.Random) -> tuple[int, int]:
-    sizes = ((1, 1), (2, 1), (1, 2), (2, 2), (3, 1), (1, 3), (3, 2), (2, 3), (3, 3))
-    return rng.choices(sizes, (2, 2, 1, 5, 1, 0.5, 3, 2, 7))[0]
+    return rng.choices(((1, 1), (2, 1), (1, 2), (2, 2), (3, 2), (2, 3), (3, 3)), (2, 2, 1, 5, 3, 2, 7))[0]
 
 
 PHRASES = {
@@ -287,23 +262,11 @@ def product_steps(a: int, b: int) -> str:
     return "\n".join((head, equation("*", a, tens), equation("*", a, ones), column_steps("+", x, y)))
 
 
-def quotient_steps(a: int, b: int) -> str:
-    """Exact division: the tens of the quotient and then its ones, by counting multiples up."""
-    tens, ones = a // b // 10, a // b % 10
-    lines = [equation("*", b, 10 * i) for i in range(1, tens + 1)]
-    if tens and ones:
-        lines.append(equation("-", a, b * tens * 10))
-    lines += [equation("*", b, i) for i in range(1, ones + 1)]
-    if tens and ones:
-        lines.append(equation("+", tens * 10, ones))
-    return "\n".join(lines)
-
-
 def reasoning_for(op: str, a: int, b: int) -> str:
     if op == "*":
         return product_steps(a, b)
     if op == "/":
-        return quotient_steps(a, b)
+        return f"{b} * {a // b} = {a}"
     if op == "-" and a < b:
         return f"{a} is less than {b}.\n{column_steps('-', b, a)}"
     return column_steps(op, a, b)
@@ -331,7 +294,7 @@ def arithmetic_turn(
     digits: tuple[int, int] | None = None,
     story: float = 0.12,
 ) -> Turn:
-    """One problem, answered with the bare result; its steps are the reasoning, if there is any."""
+    """One problem.  Its steps go into the reasoning or, without thinking, in front of the result."""
     a, b = draw_problem(rng, op, test, digits)
     steps = reasoning_for(op, a, b)
     if rng.random() < story and not (op == "-" and a < b):
@@ -342,25 +305,16 @@ def arithmetic_turn(
         user = rng.choice(PHRASES[op]).format(a=a, b=b)
         if user.startswith("What is the difference") and a < b:
             user = f"What is {a} - {b}?"
-    return Turn(user, str(apply(op, a, b)), steps if thinking else None)
+    result = equation(op, a, b)
+    if thinking:
+        return Turn(user, result, steps)
+    return Turn(user, result if steps == result else f"{steps}\n{result}")
 
 
 def direct_chat(rng: random.Random) -> Chat:
-    """One to four problems in successive turns, answered without thinking."""
-    ops = rng.choices("+-*/", (6, 8, 1.5, 0.5), k=rng.choice((1, 1, 2, 3, 4)))
-    return Chat([arithmetic_turn(rng, op, False) for op in ops], False, pick_system(rng))
-
-
-def drill(rng: random.Random) -> Drill:
-    """Sums and differences one after another; a third of the large ones have a chained carry."""
-    equals, end = rng.choice((("{a}{op}{b}=", "\n"), ("{a}{op}{b}=", "\n"), ("{a} {op} {b}\n", "\n\n")))
-    equations = []
-    for _ in range(rng.randint(6, 20)):
-        op, digits = rng.choice("+-"), size(rng)
-        chain = min(digits) > 1 and rng.random() < 0.33
-        a, b = operands(rng, op, *digits, test=False, chain=chain)
-        equations.append((equals.format(a=a, b=b, op=op), f"{apply(op, a, b)}{end}"))
-    return Drill(equations)
+    """One to three problems in successive turns, answered without thinking."""
+    turns = [arithmetic_turn(rng, rng.choices("+-*/", (4, 9, 2, 0.3))[0], False) for _ in range(rng.choice((1, 1, 2, 3)))]
+    return Chat(turns, False, pick_system(rng))
 
 
 def facts_chat(rng: random.Random) -> Chat:
@@ -383,7 +337,7 @@ def facts_chat(rng: random.Random) -> Chat:
 
 def thinking_chat(rng: random.Random) -> Chat:
     """One worked problem, sometimes after an earlier exchange."""
-    op = rng.choices("+-*/", (2, 4, 8, 3))[0]
+    op = rng.choices("+-*/", (2, 5, 8, 0.6))[0]
     turns = []
     if rng.random() < 0.2:
         if rng.random() < 0.25:
@@ -639,15 +593,14 @@ def pick_system(rng: random.Random) -> str:
 # ------------------------------------------------------------------------------------ mixture
 
 
-def sample(rng: random.Random, mix: dict[str, float]) -> Chat | Drill:
-    """One training sample; `mix` maps kinds (`facts`, `direct`, ..., `recall128`) to weights."""
+def sample(rng: random.Random, mix: dict[str, float]) -> Chat:
+    """One training chat; `mix` maps kinds (`list`, `direct`, ..., `recall128`) to weights."""
     kind = rng.choices(tuple(mix), tuple(mix.values()))[0]
     if kind.startswith("recall"):
         top = int(kind.removeprefix("recall"))
         return sized_recall(rng, rng.randint(top // 2, top), rng.random() < 0.3)
     return {
         "facts": lambda: facts_chat(rng),
-        "drill": lambda: drill(rng),
         "repeat": lambda: repeat_chat(rng),
         "lookup": lambda: lookup_chat(rng),
         "direct": lambda: direct_chat(rng),

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from data import Chat, arithmetic_turn, sized_recall
 
-PROBES = ("product", "sum2", "sum3", "difference2", "difference3", "sum_thinking", "division", "recall256", "recall2048")
+PROBES = ("product", "sum2", "sum3", "difference2", "difference3", "sum_thinking", "recall256", "recall2048")
 
 
 def probe(rng: random.Random, name: str) -> Chat:
@@ -22,8 +22,6 @@ def probe(rng: random.Random, name: str) -> Chat:
         return Chat(chat.turns, chat.thinking, chat.system)
     if name == "product":
         return Chat([arithmetic_turn(rng, "*", True, test=True, digits=(2, 2), story=0)], True)
-    if name == "division":
-        return Chat([arithmetic_turn(rng, "/", True, test=True, story=0)], True)
     if name == "sum_thinking":
         return Chat([arithmetic_turn(rng, "+", True, test=True, digits=(3, 3), story=0)], True)
     op = "+" if name.startswith("sum") else "-"

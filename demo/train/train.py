@@ -18,14 +18,14 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from data import Chat, Drill, sample
+from data import Chat, sample
 from evaluation import exact_match
 from model import Config, MoE, NemotronH, save_pretrained
 
 PAD = 0
 
 
-def encode(tok: Tokenizer, chat: Chat | Drill) -> tuple[list[int], list[bool]]:
+def encode(tok: Tokenizer, chat: Chat) -> tuple[list[int], list[bool]]:
     """Token ids and the mask of trained tokens."""
     ids: list[int] = []
     mask: list[bool] = []
