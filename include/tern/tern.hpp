@@ -53,6 +53,9 @@ struct LoadOptions {
   /// Moves the rotation of the cache type into copies of the projections, in float32. Not for
   /// quantized models. Folders that tern fold wrote need it not.
   bool fold = false;
+  /// How a session keeps recurrent state that it does not compute with (points to go back to,
+  /// rest): "f32", "lossless", or with loss "q8", "q6", "q4"; docs/state.md has sizes and losses.
+  std::string state_codec = "f32";
   std::size_t prefill_chunk = 512;  ///< tokens that are processed together; also the cancel grain
   /// Called while the model is opened and between prefill chunks, on the thread that waits for it:
   /// what, done, total.
@@ -175,6 +178,11 @@ class TERN_EXPORT Session {
   /// @error cancelled  the session holds whole chunks of `tokens`
   Result<std::vector<float>> logits(std::span<const TokenId> tokens,
                                     const Cancel* cancel = nullptr);
+
+  /// Packs the recurrent state until the session is used again: as LoadOptions::state_codec says,
+  /// without loss if that is f32.
+  /// @error no_memory  the session is unchanged
+  Result<void> rest();
 
   /// Tokens held.
   std::size_t position() const;

@@ -74,6 +74,10 @@ void declare_runtime(Options& options, ModelOptions& target) {
   declare_fold(options, target);
   options.integer("-c,--ctx", target.context, {0, 1u << 24},
                   "tokens that the conversation may hold; 0 (default): the model's own limit");
+  options.choice(
+      "--state-codec", target.state_codec,
+      {{"f32", "f32"}, {"lossless", "lossless"}, {"q8", "q8"}, {"q6", "q6"}, {"q4", "q4"}},
+      "how recurrent state is kept to go back to; default: f32");
   options.integer("--prefill-chunk", target.prefill_chunk, {1, 1u << 16},
                   "prompt tokens that are read together; default: 512");
 }
@@ -127,6 +131,7 @@ Result<LoadOptions> load_options(const ModelOptions& options, Context& context) 
   load.context = options.context;
   load.fold = options.fold;
   TERN_TRY(load.kv, kv_options(options));
+  load.state_codec = options.state_codec;
   load.prefill_chunk = options.prefill_chunk;
   load.progress = [&context](std::string_view what, std::size_t done, std::size_t total) {
     context.progress.update(what, done, total);

@@ -21,6 +21,7 @@ struct ModelOptions {
   std::uint64_t kv_sinks = 4, kv_recent = 128, kv_start = 0;
   std::vector<std::uint64_t> kv_full_layers;
   bool fold = false;
+  std::string state_codec = "f32";
   std::uint64_t prefill_chunk = 512;
   std::optional<std::string> isa;
 };

@@ -46,6 +46,10 @@ Result<std::vector<float>> Session::logits(std::span<const TokenId> tokens, cons
   return state_->session.logits(tokens, cancel);
 }
 
+Result<void> Session::rest() {
+  return state_->session.rest();
+}
+
 std::size_t Session::position() const {
   return state_->session.position();
 }

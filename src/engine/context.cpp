@@ -32,7 +32,7 @@ Result<std::size_t> Context::keep_start_of(std::span<const TokenId> prompt) {
 
   const std::size_t most = std::min(common, prompt.size() - 1);
   std::erase_if(marks_, [&](const state::Snapshot& mark) { return mark.position() > most; });
-  if (marks_.empty() || !sequence_->restore(marks_.back())) {
+  if (marks_.empty() || !engine_->restore(*sequence_, marks_.back())) {
     reset();
     return 0;
   }
@@ -56,7 +56,11 @@ void Context::mark() {
   if (!sequence_ || tokens_.empty()) return;
   if (!marks_.empty() && marks_.back().position() == tokens_.size()) return;
   if (marks_.size() == kMarks) marks_.erase(marks_.begin());
-  if (auto snapshot = sequence_->snapshot()) marks_.push_back(*std::move(snapshot));
+  if (auto snapshot = engine_->snapshot(*sequence_)) marks_.push_back(*std::move(snapshot));
+}
+
+Result<void> Context::rest() {
+  return sequence_ ? engine_->rest(*sequence_) : Result<void>();
 }
 
 void Context::reset() {

@@ -35,6 +35,9 @@ class Context {
   /// memory for it, the point is not kept.
   void mark();
 
+  /// Packs the recurrent state until the next prompt. @error no_memory  nothing has changed
+  Result<void> rest();
+
   void reset();
 
  private:

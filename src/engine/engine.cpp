@@ -31,6 +31,12 @@ Result<void> check(const LoadOptions& options) {
   return {};
 }
 
+Result<state::StateCodec> parse_state_codec(std::string_view name) {
+  if (const auto codec = state::state_codec(name)) return *codec;
+  return fail(ErrorCode::usage, fmt::format("\"{}\" is none of f32, lossless, q8, q6, q4", name),
+              "state_codec");
+}
+
 }  // namespace
 
 Result<Checkpoint> open_checkpoint(std::string_view model) {
@@ -57,6 +63,7 @@ Result<std::unique_ptr<Engine>> Engine::load(Checkpoint checkpoint, const LoadOp
   std::unique_ptr<Engine> engine(new Engine(std::move(checkpoint), std::move(model),
                                             std::move(vocabulary), std::move(chat), defaults,
                                             options));
+  TERN_TRY(engine->state_codec_, parse_state_codec(options.state_codec));
   TERN_TRY(engine->kv_, resolve_kv(options.kv, engine->checkpoint_.display_name()));
   if (options.fold) TERN_TRY_VOID(engine->fold());
   TERN_TRY(engine->context_, engine->find_context());
@@ -133,6 +140,20 @@ Result<void> Engine::forward(std::span<const TokenId> tokens, state::Sequence& s
                              model::LogitsMode mode, std::span<float> logits) {
   const std::scoped_lock turn(step_);
   return model_.forward(tokens, sequence, mode, logits, pool_);
+}
+
+Result<state::Snapshot> Engine::snapshot(const state::Sequence& sequence) {
+  return sequence.snapshot(state_codec_, &pool_);
+}
+
+Result<void> Engine::restore(state::Sequence& sequence, const state::Snapshot& snapshot) {
+  return sequence.restore(snapshot, &pool_);
+}
+
+Result<void> Engine::rest(state::Sequence& sequence) {
+  using state::StateCodec;
+  return sequence.rest(state_codec_ == StateCodec::f32 ? StateCodec::lossless : state_codec_,
+                       &pool_);
 }
 
 void Engine::report(std::string_view what, std::size_t done, std::size_t total) const {

@@ -53,6 +53,11 @@ class Engine {
   Result<void> forward(std::span<const TokenId> tokens, state::Sequence& sequence,
                        model::LogitsMode mode, std::span<float> logits);
 
+  /// A sequence's state as LoadOptions::state_codec wants it kept; errors as those of Sequence.
+  Result<state::Snapshot> snapshot(const state::Sequence& sequence);
+  Result<void> restore(state::Sequence& sequence, const state::Snapshot& snapshot);
+  Result<void> rest(state::Sequence& sequence);
+
   void report(std::string_view what, std::size_t done, std::size_t total) const;
 
  private:
@@ -72,6 +77,7 @@ class Engine {
   Defaults defaults_;
   LoadOptions options_;
   KvChoice kv_;
+  state::StateCodec state_codec_ = state::StateCodec::f32;
   std::size_t context_ = 0;
   std::mutex step_;  // one forward at a time
   ThreadPool pool_;

@@ -125,6 +125,70 @@ TEST(KvSession, CodesChangePredictionsALittle) {
             0.0);
 }
 
+TEST(StateSession, GoesOnFromPackedStateAsItsCodecAllows) {
+  GenerateOptions greedy;
+  greedy.sampling.temperature = 0.0f;
+  greedy.max_tokens = 30;
+  greedy.ignore_eos = true;
+  const auto answers = [&](const std::string& codec, bool rest) {
+    auto engine = Engine::load("demo", {.threads = 2, .context = 512, .state_codec = codec});
+    EXPECT_TRUE(engine) << engine.error().message();
+    const Tokens prompt = conversation(**engine, 0, 3);
+    Session session(**engine);
+    std::vector<Tokens> all;
+    for (int i = 0; i < 2; ++i) {
+      const auto generation = session.generate(prompt, greedy, {}, nullptr);
+      EXPECT_TRUE(generation);
+      all.push_back(generation->tokens);
+      if (rest) {
+        EXPECT_TRUE(session.rest());
+      }
+      if (i == 1) {
+        EXPECT_GT(generation->reused_tokens, 20u);
+      }
+    }
+    return all;
+  };
+  const auto exact = answers("f32", false);
+  EXPECT_EQ(exact[0], exact[1]);
+  EXPECT_EQ(answers("lossless", false), exact);
+  EXPECT_EQ(answers("f32", true), exact);
+  EXPECT_EQ(answers("q8", true), exact);  // a small loss changes no greedy token here
+  EXPECT_EQ(Engine::load("demo", {.state_codec = "q5"}).error().where, "state_codec");
+}
+
+TEST(StateSession, StateThatWasPackedPredictsNearlyTheSame) {
+  const auto engine = demo({});
+  const std::size_t vocabulary = engine->vocabulary().size;
+  Tokens text = conversation(*engine, 0, 16);
+  ASSERT_GT(text.size(), 400u);
+  text.resize(400);
+  constexpr std::size_t kRead = 250;
+  const auto tokens = std::span<const TokenId>(text);
+  auto sequence = engine->new_sequence();
+  ASSERT_TRUE(sequence);
+  ASSERT_TRUE(engine->forward(tokens.first(kRead), *sequence, model::LogitsMode::none, {}));
+  const double whole = static_cast<double>(engine->info().state_bytes);
+  std::vector<float> exact;
+  double last = 0;
+  for (const state::StateCodec codec : state::kStateCodecs) {
+    auto copy = sequence->fork();
+    ASSERT_TRUE(copy);
+    const auto bytes = copy->compress_state(codec);
+    ASSERT_TRUE(bytes);
+    std::vector<float> logits((text.size() - kRead) * vocabulary);
+    ASSERT_TRUE(engine->forward(tokens.subspan(kRead), *copy, model::LogitsMode::all, logits));
+    if (codec == state::StateCodec::f32) exact = logits;
+    const double loss = divergence(exact, logits, vocabulary);
+    const std::string codec_name(state::name(codec));
+    RecordProperty(codec_name + "_size", std::to_string(static_cast<double>(*bytes) / whole));
+    RecordProperty(codec_name + "_divergence", std::to_string(loss * 1e6) + "e-6");
+    EXPECT_LE(loss, codec <= state::StateCodec::lossless ? 0.0 : 0.02) << codec_name;
+    EXPECT_GE(loss, last) << codec_name;  // fewer bits lose more
+    last = loss;
+  }
+}
+
 TEST(KvSession, TheNameOfAModelChoosesItsCache) {
   const auto files = testing::demo_files();
   std::vector<formats::MemoryFile> views;

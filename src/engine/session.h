@@ -51,6 +51,8 @@ class Session {
 
   std::size_t position() const { return context_.position(); }
   void reset() { context_.reset(); }
+  /// Packs the recurrent state until the next prompt. @error no_memory  nothing has changed
+  Result<void> rest() { return context_.rest(); }
 
  private:
   Result<bool> read_prompt(std::span<const TokenId> prompt, std::size_t from, const Cancel* cancel);

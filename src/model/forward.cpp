@@ -251,7 +251,7 @@ Result<void> Model::forward(std::span<const TokenId> tokens, state::Sequence& se
   if (sequence.shape() != state_->shape)
     return fail(ErrorCode::mismatch, "the sequence belongs to a model of another shape");
   const std::size_t most = std::min(tokens.size(), state_->chunk_tokens(pool.size()));
-  TERN_TRY_VOID(sequence.reserve(tokens.size(), most));
+  TERN_TRY_VOID(sequence.reserve(tokens.size(), most, &pool));
   try {
     state_->scratch.reserve(state_->scratch_floats(most, pool.size()));
   } catch (const std::bad_alloc&) {
