@@ -27,6 +27,7 @@ LABELS = {
     "amx_bf16_GFLOPs": ("bf16 tiles (AMX)", "GFLOP/s"),
     "amx_int8_GOPs": ("int8 tiles (AMX)", "GOP/s"),
 }
+PEAKS = ("fp32_fma_GFLOPs", "bf16_dot_GFLOPs", "int8_dot_GOPs", "amx_bf16_GFLOPs", "amx_int8_GOPs")
 
 
 def reached(options, limits: dict) -> list[dict]:
@@ -42,10 +43,7 @@ def reached(options, limits: dict) -> list[dict]:
         flops = speed * work.prompt_flops * 1e-9
         row = {"test": harness.test_name(test), "tokens_s": speed, "GFLOPs": flops}
         if prompt:
-            best = max(limits[name][threads] for name in ("fp32_fma_GFLOPs", "bf16_dot_GFLOPs", "amx_bf16_GFLOPs")
-                       if name in limits)
-            row |= {"shares": {"of the fp32 peak": flops / limits["fp32_fma_GFLOPs"][threads],
-                               "of the best float peak": flops / best}}
+            row["shares"] = {f"of {LABELS[name][0]}": flops / limits[name][threads] for name in PEAKS if name in limits}
             row["flops_per_byte"] = work.prompt_flops * test["n_prompt"] / work.info["weight_bytes"]
         else:
             row["GBs"] = speed * work.decode_bytes * 1e-9
