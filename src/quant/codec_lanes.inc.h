@@ -73,25 +73,41 @@ TERN_TARGET inline float square_sum(const float* x, std::size_t n) {
   return sum(lanes);
 }
 
-TERN_TARGET inline Fit assign(const float* r, std::size_t n, float inverse,
+/// A value of a table of sixteen, or of two for five bits.
+template <int tables>
+TERN_WORD Lanes value_at(const Table* table, Ints index) {
+  if constexpr (tables == 1)
+    return lookup(table[0], index);
+  else
+    return lookup(table[0], table[1], index);
+}
+
+template <int tables>
+TERN_TARGET Fit assign_levels(const float* r, std::size_t n, float inverse,
                               const CodebookTable& codebook, std::uint8_t* codes) {
-  if (codebook.bits > 4) return scalar::assign(r, n, inverse, codebook, codes);
-  const Table levels = load(codebook.levels), bounds = load(codebook.bounds);
+  const Table levels[2] = {load(codebook.levels), load(codebook.levels + 16)};
+  const Table bounds[2] = {load(codebook.bounds), load(codebook.bounds + 16)};
   const Lanes inverses = broadcast(inverse);
   Lanes cross = broadcast(0), square = broadcast(0);
   for (std::size_t i = 0; i < n; i += 16) {
     const Lanes v = load(r + i), u = mul(v, inverses);
     Ints index = ints(0);
-    for (int step = 1 << (codebook.bits - 1); step > 0; step /= 2) {
-      const Lanes bound = lookup(bounds, add(index, ints(step - 1)));
-      index = add(index, where_greater(u, bound, step));
-    }
+    for (int step = 1 << (codebook.bits - 1); step > 0; step /= 2)
+      index =
+          add(index, where_greater(u, value_at<tables>(bounds, add(index, ints(step - 1))), step));
     store_bytes(codes + i, index);
-    const Lanes level = lookup(levels, index);
+    const Lanes level = value_at<tables>(levels, index);
     cross = add(cross, mul(v, level));
     square = add(square, mul(level, level));
   }
   return {sum(cross), sum(square)};
+}
+
+TERN_TARGET inline Fit assign(const float* r, std::size_t n, float inverse,
+                              const CodebookTable& codebook, std::uint8_t* codes) {
+  if (codebook.bits <= 4) return assign_levels<1>(r, n, inverse, codebook, codes);
+  if (codebook.bits == 5) return assign_levels<2>(r, n, inverse, codebook, codes);
+  return scalar::assign(r, n, inverse, codebook, codes);
 }
 
 constexpr CodecKernels kKernels = {hadamard, multiply, square_sum, assign};

@@ -28,24 +28,22 @@ struct Levels {
   }
 };
 
-/// A group with a scale that f16 can hold, and its squared error.
+/// Codes of a group, their f16 scale, and the squared error.
 struct Coded {
   std::array<std::uint8_t, kTurboGroup> codes;
   std::uint16_t scale = 0;
-  double error = 0;
+  float error = 0;
 };
 
-/// The nearest codes for `scale`, rounded to f16.
-Coded code(const float* r, float scale, const CodebookTable& table) {
+/// The nearest codes for `scale`, rounded to f16; then the best scale for them.
+Coded code(const float* r, float square, float scale, const CodebookTable& table, float& best) {
   Coded out;
   out.scale = float_to_f16(scale);
-  const float rounded = f16_to_float(out.scale);
-  codec_kernels(active_isa())
-      .assign(r, kTurboGroup, rounded > 0 ? 1 / rounded : 0, table, out.codes.data());
-  for (std::size_t i = 0; i < kTurboGroup; ++i) {
-    const auto value = static_cast<double>(rounded * table.levels[out.codes[i]]);
-    out.error += (static_cast<double>(r[i]) - value) * (static_cast<double>(r[i]) - value);
-  }
+  const float s = f16_to_float(out.scale);
+  const Fit fit = codec_kernels(active_isa())
+                      .assign(r, kTurboGroup, s > 0 ? 1 / s : 0, table, out.codes.data());
+  out.error = square - 2 * s * fit.cross + s * s * fit.square;
+  best = fit.cross / fit.square;
   return out;
 }
 
@@ -53,17 +51,19 @@ Coded code(const float* r, float scale, const CodebookTable& table) {
 Coded search(const float* r, const CodebookTable& table) {
   constexpr float kLeastScale = 0x1p-24f;  // of f16
   constexpr int kStarts = 13, kRounds = 4;
-  const CodecKernels& kernels = codec_kernels(active_isa());
-  const float rms = std::sqrt(kernels.square_sum(r, kTurboGroup) / kTurboGroup);
-  Coded best = code(r, rms, table);
+  const float square = codec_kernels(active_isa()).square_sum(r, kTurboGroup);
+  const float rms = std::sqrt(square / kTurboGroup);
+  float next = 0;
+  Coded best = code(r, square, rms, table, next);
   if (rms < kLeastScale) return best;
-  std::array<std::uint8_t, kTurboGroup> codes;
   for (int start = 0; start < kStarts; ++start) {
-    float scale = rms * (0.7f + 0.05f * static_cast<float>(start));
+    next = rms * (0.7f + 0.05f * static_cast<float>(start));
+    std::uint16_t scale = 0;
     for (int round = 0; round < kRounds; ++round) {
-      const Fit fit = kernels.assign(r, kTurboGroup, 1 / scale, table, codes.data());
-      scale = fit.cross / fit.square;
-      if (const Coded trial = code(r, scale, table); trial.error < best.error) best = trial;
+      const Coded trial = code(r, square, next, table, next);
+      if (trial.scale == scale) break;  // it has settled
+      scale = trial.scale;
+      if (trial.error < best.error) best = trial;
     }
   }
   return best;
@@ -107,20 +107,23 @@ void unrotate_inputs(const float* signs, float* x, std::size_t n) {
     hadamard(x + i, kTurboGroup, kTurboGroup, signs, false);
 }
 
-void encode_turbo_row(std::span<const float> w, std::size_t bits, const float* signs,
-                      std::span<std::byte> codes, std::span<std::byte> scales) {
+double encode_turbo_row(std::span<const float> w, std::size_t bits, const float* signs,
+                        std::span<std::byte> codes, std::span<std::byte> scales) {
   TERN_CHECK(bits >= kLeastBits && bits <= kMostBits && w.size() % kTurboGroup == 0);
   TERN_CHECK(codes.size() == w.size() * bits / 8 && scales.size() == w.size() / kTurboGroup * 2);
   const CodebookTable table(gaussian_codebook(static_cast<unsigned>(bits)));
+  double error = 0;
   for (std::size_t g = 0; g < w.size() / kTurboGroup; ++g) {
     std::array<float, kTurboGroup> r;
     std::ranges::copy(w.subspan(g * kTurboGroup, kTurboGroup), r.begin());
     rotate_inputs(signs, r.data(), kTurboGroup);
     const Coded coded = search(r.data(), table);
+    error += static_cast<double>(coded.error);
     std::memcpy(scales.data() + 2 * g, &coded.scale, sizeof coded.scale);
     for (std::size_t i = 0; i < kTurboGroup; i += 8)
       pack8(coded.codes.data() + i, bits, codes.data() + (g * kTurboGroup + i) * bits / 8);
   }
+  return error;
 }
 
 }  // namespace tern::quant

@@ -32,7 +32,8 @@ void unrotate_inputs(const float* signs, float* x, std::size_t n);
 /// @param w       [n], finite, n a multiple of 64; |w| up to 8000, so that scales are f16 numbers
 /// @param codes   n bits / 8 bytes
 /// @param scales  n / 64 f16 numbers, little-endian
-void encode_turbo_row(std::span<const float> w, std::size_t bits, const float* signs,
-                      std::span<std::byte> codes, std::span<std::byte> scales);
+/// @return the squared error of the row
+double encode_turbo_row(std::span<const float> w, std::size_t bits, const float* signs,
+                        std::span<std::byte> codes, std::span<std::byte> scales);
 
 }  // namespace tern::quant

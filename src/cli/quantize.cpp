@@ -1,0 +1,102 @@
+// tern quantize: write a model with TurboQuant weights.
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "base/thread_pool.h"
+#include "cli/command.h"
+#include "cli/interrupts.h"
+#include "cli/model_options.h"
+#include "cli/stats.h"
+#include "convert/turbo_quantize.h"
+#include "engine/engine.h"
+
+namespace tern::cli {
+namespace {
+
+constexpr const char* kExamples =
+    "MODEL holds plain weights (BF16, F16 or F32, in safetensors). FOLDER is made, and appears "
+    "only\n"
+    "when all of it is there. Embeddings, output and linear layers are coded: 64 inputs are "
+    "rotated\n"
+    "together, and a group of 64 weights takes --bits bits each and one 16-bit scale. Routers,\n"
+    "convolutions and norms stay as they are. docs/turboquant.md has the format and what it "
+    "costs.\n\n"
+    "Examples:\n"
+    "  tern quantize demo demo-turbo4\n"
+    "  tern quantize model-bf16 model-turbo3 --bits 3 --keep lm_head --keep embeddings\n";
+
+class Quantize : public Command {
+ public:
+  void declare(Options& options) override {
+    options.group("Model");
+    options.text("MODEL", "MODEL", model_, "the folder of a plain model, or \"demo\"",
+                 ValueKind::model);
+    options.text("FOLDER", "FOLDER", folder_, "the folder to write", ValueKind::file);
+    options.group("Format");
+    options.choice("--mode", mode_, {{"turboquant", Mode::turboquant}},
+                   "the weight format; default: turboquant");
+    options.integer("--bits", options_bits_, {2, 5}, "bits of a weight; default: 4");
+    options.integer("--seed", seed_, {0, (std::uint64_t{1} << 53) - 1},
+                    "of the rotation's signs; default: 0");
+    options.texts("--keep", "TEXT", keep_,
+                  "leave matrices plain whose name contains TEXT; may be repeated");
+    options.group("Computation");
+    options.integer("-t,--threads", threads_, {1, 1024},
+                    "threads; default: one for each CPU that the process may use");
+    options.footer(kExamples);
+  }
+
+  Result<int> run(Context& context) override {
+    if (!model_) return fail(ErrorCode::usage, "no model", "MODEL", "name a folder, or \"demo\"");
+    if (!folder_) return fail(ErrorCode::usage, "no folder to write", "FOLDER");
+    TERN_TRY(const auto source, engine::open_checkpoint(*model_));
+    const auto pool = [&] {
+      const StartThreadsWithoutSignals quiet;
+      return std::make_unique<ThreadPool>(threads_.value_or(0));
+    }();
+    Cancel cancel;
+    const CancelOnInterrupt on_interrupt(cancel);
+    TERN_TRY(const auto report,
+             convert::turbo_quantize(source, *folder_,
+                                     {.bits = static_cast<std::uint32_t>(options_bits_),
+                                      .rotation_seed = seed_,
+                                      .keep = keep_},
+                                     *pool, [&](std::uint64_t done, std::uint64_t total) {
+                                       context.progress.update("coding weights", done, total);
+                                       return !cancel.requested();
+                                     }));
+    context.progress.clear();
+    context.out.write(summary(report));
+    return 0;
+  }
+
+ private:
+  enum class Mode : std::uint8_t { turboquant };
+
+  std::string summary(const convert::TurboQuantizeReport& report) const {
+    std::string text = fmt::format(
+        "{}: {} matrices, {:.2f} M weights, {:.2f} bits each; relative error {:.5f}; {:.1f} MB\n",
+        *folder_, report.matrices, static_cast<double>(report.weights) / 1e6,
+        8 * static_cast<double>(report.coded_bytes) / static_cast<double>(report.weights),
+        report.error, static_cast<double>(report.file_bytes) / 1e6);
+    if (!report.kept.empty())
+      text += fmt::format("left plain: {} matrices, the first {}\n", report.kept.size(),
+                          report.kept.front());
+    return text;
+  }
+
+  std::optional<std::string> model_, folder_;
+  Mode mode_ = Mode::turboquant;
+  std::uint64_t options_bits_ = 4, seed_ = 0;
+  std::vector<std::string> keep_;
+  std::optional<std::uint64_t> threads_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_quantize() {
+  return std::make_unique<Quantize>();
+}
+
+}  // namespace tern::cli
