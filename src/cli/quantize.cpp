@@ -1,6 +1,7 @@
 // tern quantize: write a model with TurboQuant weights.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "base/thread_pool.h"
@@ -24,7 +25,7 @@ constexpr const char* kExamples =
     "costs.\n\n"
     "Examples:\n"
     "  tern quantize demo demo-turbo4\n"
-    "  tern quantize model-bf16 model-turbo3 --bits 3 --keep lm_head --keep embeddings\n";
+    "  tern quantize model-bf16 model-turbo3 --bits 3 --keep lm_head\n";
 
 class Quantize : public Command {
  public:
@@ -36,7 +37,9 @@ class Quantize : public Command {
     options.group("Format");
     options.choice("--mode", mode_, {{"turboquant", Mode::turboquant}},
                    "the weight format; default: turboquant");
-    options.integer("--bits", options_bits_, {2, 5}, "bits of a weight; default: 4");
+    options.integer("--bits", bits_, {2, 5}, "bits of a weight; default: 4");
+    options.integer("--head-bits", head_bits_, {2, 5},
+                    "bits of embeddings and lm_head; default: one more than --bits, at most 5");
     options.integer("--seed", seed_, {0, (std::uint64_t{1} << 53) - 1},
                     "of the rotation's signs; default: 0");
     options.texts("--keep", "TEXT", keep_,
@@ -59,7 +62,9 @@ class Quantize : public Command {
     const CancelOnInterrupt on_interrupt(cancel);
     TERN_TRY(const auto report,
              convert::turbo_quantize(source, *folder_,
-                                     {.bits = static_cast<std::uint32_t>(options_bits_),
+                                     {.bits = static_cast<std::uint32_t>(bits_),
+                                      .head_bits = static_cast<std::uint32_t>(head_bits_.value_or(
+                                          std::min<std::uint64_t>(bits_ + 1, 5))),
                                       .rotation_seed = seed_,
                                       .keep = keep_},
                                      *pool, [&](std::uint64_t done, std::uint64_t total) {
@@ -76,7 +81,7 @@ class Quantize : public Command {
 
   std::string summary(const convert::TurboQuantizeReport& report) const {
     std::string text = fmt::format(
-        "{}: {} matrices, {:.2f} M weights, {:.2f} bits each; relative error {:.5f}; {:.1f} MB\n",
+        "{}: {} matrices, {:.2f} M weights, {:.3f} bits each; relative error {:.5f}; {:.1f} MB\n",
         *folder_, report.matrices, static_cast<double>(report.weights) / 1e6,
         8 * static_cast<double>(report.coded_bytes) / static_cast<double>(report.weights),
         report.error, static_cast<double>(report.file_bytes) / 1e6);
@@ -88,7 +93,8 @@ class Quantize : public Command {
 
   std::optional<std::string> model_, folder_;
   Mode mode_ = Mode::turboquant;
-  std::uint64_t options_bits_ = 4, seed_ = 0;
+  std::uint64_t bits_ = 4, seed_ = 0;
+  std::optional<std::uint64_t> head_bits_;
   std::vector<std::string> keep_;
   std::optional<std::uint64_t> threads_;
 };

@@ -82,6 +82,20 @@ class Plan {
   std::vector<const Tensor*> coded_, copied_;
 };
 
+/// Embeddings and lm_head.
+bool is_head(const Tensor& tensor) {
+  return tensor.name.ends_with("lm_head.weight") || tensor.name.ends_with("embeddings.weight");
+}
+
+std::uint32_t bits_of(const Tensor& tensor, const TurboQuantizeOptions& options) {
+  return is_head(tensor) ? options.head_bits : options.bits;
+}
+
+/// Bytes of the codes of a row.
+std::size_t code_bytes(const Tensor& tensor, const TurboQuantizeOptions& options) {
+  return static_cast<std::size_t>(tensor.shape.back()) * bits_of(tensor, options) / 8;
+}
+
 /// "X" of "X.weight"; fused experts have no suffix.
 std::string module_of(const Tensor& tensor) {
   constexpr std::string_view kSuffix = ".weight";
@@ -108,7 +122,7 @@ class Coder {
   Result<void> run(const Tensor& tensor, formats::SafetensorsWriter& file,
                    const std::function<bool(std::uint64_t)>& slab_done) {
     TERN_TRY(const quant::Matrix matrix, quant::matrix_of(tensor));
-    const std::size_t stride = matrix.cols * options_.bits / 8;
+    const std::size_t stride = code_bytes(tensor, options_);
     const std::size_t scale_stride = matrix.cols / quant::kTurboGroup * 2;
     const std::size_t rows = std::max<std::size_t>(1, kSlabWeights / matrix.cols);
     std::vector<std::byte> codes(rows * stride), scales(matrix.rows * scale_stride);
@@ -116,7 +130,7 @@ class Coder {
     for (std::size_t first = 0; first < matrix.rows; first += rows) {
       const std::size_t count = std::min(rows, matrix.rows - first);
       const auto part = std::span(scales).subspan(first * scale_stride, count * scale_stride);
-      TERN_TRY_VOID(code_rows(matrix.slice(first, count), tensor.name, codes, part));
+      TERN_TRY_VOID(code_rows(matrix.slice(first, count), tensor, codes, part));
       TERN_TRY_VOID(file.write(module + ".weight", std::span(codes).first(count * stride)));
       if (!slab_done(std::uint64_t{count} * matrix.cols))
         return fail(ErrorCode::cancelled, "interrupted");
@@ -130,9 +144,10 @@ class Coder {
     float largest = 0;  ///< NaN if a weight is
   };
 
-  Result<void> code_rows(const quant::Matrix& matrix, const std::string& name,
+  Result<void> code_rows(const quant::Matrix& matrix, const Tensor& tensor,
                          std::span<std::byte> codes, std::span<std::byte> scales) {
-    const std::size_t stride = matrix.cols * options_.bits / 8;
+    const std::uint32_t bits = bits_of(tensor, options_);
+    const std::size_t stride = code_bytes(tensor, options_);
     const std::size_t scale_stride = matrix.cols / quant::kTurboGroup * 2;
     std::vector<RowSums> sums(matrix.rows);
     quant::DecodeRow* const decode = quant::row_decoder(matrix, active_isa());
@@ -146,17 +161,17 @@ class Coder {
         }
         if (!(sums[row].largest <= kMostWeight)) continue;
         sums[row].error =
-            quant::encode_turbo_row(w, options_.bits, signs_, codes.subspan(row * stride, stride),
+            quant::encode_turbo_row(w, bits, signs_, codes.subspan(row * stride, stride),
                                     scales.subspan(row * scale_stride, scale_stride));
       }
     });
     for (const RowSums& row : sums) {
       if (!std::isfinite(row.square))
-        return fail(ErrorCode::corrupt, "a weight is not finite", name);
+        return fail(ErrorCode::corrupt, "a weight is not finite", tensor.name);
       if (row.largest > kMostWeight)
         return fail(ErrorCode::unsupported,
                     "a weight of " + std::to_string(row.largest) + ", the format holds up to 8000",
-                    name);
+                    tensor.name);
       error_ += row.error;
       square_ += row.square;
     }
@@ -170,18 +185,22 @@ class Coder {
 };
 
 /// config.json with the map "quantization" in front.
-Result<std::string> quantized_config(const formats::Checkpoint& source,
+Result<std::string> quantized_config(const formats::Checkpoint& source, const Plan& plan,
                                      const TurboQuantizeOptions& options) {
   TERN_TRY(const auto text, source.side_file("config.json"));
   const std::size_t brace = text ? text->find('{') : std::string_view::npos;
   if (brace == std::string_view::npos)
     return fail(ErrorCode::not_found, "no config.json beside the weights", source.display_name());
-  const json::object map = {{"mode", "turboquant"},
-                            {"bits", options.bits},
-                            {"group_size", quant::kTurboGroup},
-                            {"rotation", "rht64"},
-                            {"rotation_seed", options.rotation_seed},
-                            {"version", 1}};
+  json::object map = {{"mode", "turboquant"},
+                      {"bits", options.bits},
+                      {"group_size", quant::kTurboGroup},
+                      {"rotation", "rht64"},
+                      {"rotation_seed", options.rotation_seed},
+                      {"version", 1}};
+  for (const Tensor* tensor : plan.coded())
+    if (const std::uint32_t bits = bits_of(*tensor, options); bits != options.bits)
+      map[module_of(*tensor)] = {
+          {"mode", "turboquant"}, {"bits", bits}, {"group_size", quant::kTurboGroup}};
   return "{\n  \"quantization\": " + json::serialize(map) + "," +
          std::string(text->substr(brace + 1));
 }
@@ -207,7 +226,7 @@ std::vector<formats::TensorPlan> file_plan(const Plan& plan, const TurboQuantize
   for (const Tensor* tensor : plan.coded()) {
     const std::uint64_t cols = tensor->shape.back();
     out.push_back({module_of(*tensor) + ".weight", DType::u32,
-                   coded_shape(*tensor, cols / 32 * options.bits)});
+                   coded_shape(*tensor, cols / 32 * bits_of(*tensor, options))});
     out.push_back({module_of(*tensor) + ".scales", DType::f16,
                    coded_shape(*tensor, cols / quant::kTurboGroup)});
   }
@@ -225,12 +244,15 @@ Result<TurboQuantizeReport> turbo_quantize(
   TERN_TRY_VOID(check_source(source));
   TERN_TRY(const auto config, model::Config::from(source));
   TERN_TRY(const auto weights, model::Weights::load(source, config));
-  TERN_TRY(const auto config_text, quantized_config(source, options));
   TurboQuantizeReport report;
   const Plan plan(source, weights, options, report);
   report.matrices = plan.coded().size();
-  for (const Tensor* tensor : plan.coded()) report.weights += tensor->elements();
-  report.coded_bytes = report.weights / quant::kTurboGroup * (8 * options.bits + 2);
+  for (const Tensor* tensor : plan.coded()) {
+    report.weights += tensor->elements();
+    report.coded_bytes +=
+        tensor->elements() / quant::kTurboGroup * (8 * bits_of(*tensor, options) + 2);
+  }
+  TERN_TRY(const auto config_text, quantized_config(source, plan, options));
 
   TERN_TRY(auto folder, OutputFolder::create(destination));
   TERN_TRY(auto file,

@@ -13,7 +13,8 @@
 namespace tern::convert {
 
 struct TurboQuantizeOptions {
-  std::uint32_t bits = 4;  ///< of a code: 2, 3, 4 or 5
+  std::uint32_t bits = 4;       ///< of a code: 2, 3, 4 or 5
+  std::uint32_t head_bits = 4;  ///< of embeddings and lm_head, which lose most
   std::uint64_t rotation_seed = 0;
   std::vector<std::string> keep = {};  ///< a matrix whose name contains one of these stays plain
 };

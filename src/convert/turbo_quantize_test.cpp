@@ -135,7 +135,7 @@ void write_decoded(const formats::Checkpoint& coded, std::uint32_t bits, std::ui
 TEST(TurboQuantize, TheModelComputesWhatItsDecodedWeightsCompute) {
   for (const std::uint32_t bits : {2u, 3u, 4u, 5u}) {
     const Scratch folder;
-    quantize(folder / "coded", {.bits = bits, .rotation_seed = 11});
+    quantize(folder / "coded", {.bits = bits, .head_bits = bits, .rotation_seed = 11});
     write_decoded(open(folder / "coded"), bits, 11, folder / "plain");
     EXPECT_LT(relative_distance(logits(folder / "coded"), logits(folder / "plain")), 2e-5) << bits;
   }
@@ -146,7 +146,7 @@ TEST(TurboQuantize, MoreBitsAreNearerToTheModel) {
   double before = 10;
   for (const std::uint32_t bits : {2u, 3u, 4u, 5u}) {
     const Scratch folder;
-    const auto report = quantize(folder / "coded", {.bits = bits});
+    const auto report = quantize(folder / "coded", {.bits = bits, .head_bits = bits});
     const double distance = relative_distance(logits(folder / "coded"), truth);
     EXPECT_LT(distance, before / 1.3) << bits;
     before = distance;
@@ -154,6 +154,20 @@ TEST(TurboQuantize, MoreBitsAreNearerToTheModel) {
     EXPECT_EQ(report.file_bytes, fs::file_size(folder / "coded/model.safetensors"));
   }
   EXPECT_LT(before, 0.1);
+}
+
+TEST(TurboQuantize, EmbeddingsAndHeadMayHaveBitsOfTheirOwn) {
+  const Scratch folder;
+  const auto truth = logits(TERN_SOURCE_DIR "/demo/model");
+  quantize(folder / "uniform", {.bits = 2, .head_bits = 2});
+  quantize(folder / "mixed", {.bits = 2, .head_bits = 5});
+  EXPECT_LT(relative_distance(logits(folder / "mixed"), truth),
+            relative_distance(logits(folder / "uniform"), truth) / 1.05);
+  const formats::Checkpoint mixed = open(folder / "mixed");
+  EXPECT_EQ(mixed.tensors().find("lm_head.weight")->shape, (Shape{2048, 192 * 5 / 32}));
+  EXPECT_EQ(mixed.tensors().find("backbone.embeddings.weight")->shape, (Shape{2048, 192 * 5 / 32}));
+  EXPECT_EQ(mixed.tensors().find("backbone.layers.3.mixer.k_proj.weight")->shape,
+            (Shape{256, 192 * 2 / 32}));
 }
 
 TEST(TurboQuantize, TheResultDoesNotDependOnChunksOrThreads) {

@@ -218,6 +218,44 @@ TEST(MlxMatrix, PlanesThatAreTooShortAreRefused) {
   }
 }
 
+TEST(TurboMatrix, HasItsOwnBitsGroupsAndScales) {
+  Module module(4, 64, 4, 256);
+  module.format = {Scheme::turboquant, 4, 64, rht64_signs(1)};
+  const auto planes = [&] { return MlxPlanes{&module.weight.tensor, &module.scales.tensor}; };
+  expect_error(matrix_of(planes(), module.format), ErrorCode::mismatch,
+               {"m.scales", "turboquant", "f16", "bf16"});
+  module.scales.tensor.type = DType::f16;
+  const auto matrix = matrix_of(planes(), module.format);
+  ASSERT_TRUE(matrix) << matrix.error().message();
+  EXPECT_TRUE(matrix->rotated());
+  EXPECT_EQ(matrix->cols, 256);
+  expect_error(module.matrix(), ErrorCode::mismatch, {"m.biases", "turboquant has no biases"});
+  module.format.bits = 6;
+  expect_error(matrix_of(planes(), module.format), ErrorCode::unsupported, {"2, 3, 4, 5", "6"});
+  module.format.bits = 4;
+  module.format.group = 32;
+  expect_error(matrix_of(planes(), module.format), ErrorCode::unsupported, {"64", "32"});
+  module.format.group = 64;
+  module.format.bits = 3;
+  expect_error(matrix_of(planes(), module.format), ErrorCode::mismatch,
+               {"3 bits, group 64", "turboquant of 4 bits, group 64"});
+}
+
+RC_GTEST_PROP(TurboMatrix, AnyShapesGiveAMatrixThatFitsItsPlanesOrAnError, ()) {
+  const auto extent =
+      rc::gen::oneOf(rc::gen::inRange<std::uint64_t>(0, 40), rc::gen::arbitrary<std::uint64_t>());
+  Module module(3, 64, 2, 128);
+  module.scales.tensor.type = DType::f16;
+  module.weight.tensor.shape = *rc::gen::container<Shape>(extent);
+  module.scales.tensor.shape = *rc::gen::container<Shape>(extent);
+  const std::uint32_t bits = *rc::gen::inRange<std::uint32_t>(0, 9);
+  const auto matrix = matrix_of({&module.weight.tensor, &module.scales.tensor},
+                                {Scheme::turboquant, bits, 64, rht64_signs(1)});
+  if (!matrix) return;
+  RC_ASSERT(matrix->rows * matrix->code_stride == module.weight.bytes.size());
+  RC_ASSERT(matrix->rows * matrix->scale_stride == module.scales.bytes.size());
+}
+
 RC_GTEST_PROP(MlxMatrix, AnyShapesGiveAMatrixThatFitsItsPlanesOrAnError, ()) {
   const auto extent =
       rc::gen::oneOf(rc::gen::inRange<std::uint64_t>(0, 40), rc::gen::arbitrary<std::uint64_t>());

@@ -81,7 +81,7 @@ def main() -> int:
         for bits in (2, 3, 4, 5):
             coded = folder / f"coded{bits}"
             subprocess.run([options.tern, "quantize", str(plain), str(coded), "--bits", str(bits),
-                            "--seed", "9"], check=True, capture_output=True, timeout=120)
+                            "--head-bits", str(bits), "--seed", "9"], check=True, capture_output=True, timeout=120)
             quantization = json.loads((coded / "config.json").read_text())["quantization"]
             assert quantization["rotation_seed"] == 9 and quantization["bits"] == bits
             stored = load_file(coded / "model.safetensors")
