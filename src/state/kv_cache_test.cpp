@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <random>
 
 #include "state/sequence.h"
@@ -247,6 +248,40 @@ TEST(KvCache, GivesEverythingBackWhenItIsCleared) {
   cache.reserve(0, 150, 150);
   append(cache, 0, 150);
   EXPECT_EQ(everything(cache, 149, 150), after_calls(cache.config(), 150, {150}));
+}
+
+TEST(KvCache, LongSequencesOfEveryTypeStayFiniteAndWithinTheFormula) {
+  constexpr std::size_t kTokens = 16384, kDim = 64;
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal;
+  std::vector<float> x(512 * kDim), q(kDim), out(kDim);
+  for (float& each : x) each = normal(random);
+  for (float& each : q) each = normal(random);
+  for (std::size_t type = 0; type < quant::kKvSchemes; ++type) {
+    SCOPED_TRACE(quant::name(static_cast<KvScheme>(type)));
+    KvCache cache = make(static_cast<KvScheme>(type), {.layers = 1, .heads = 1, .head_dim = kDim});
+    std::size_t position = 0;
+    while (position < kTokens) {
+      const std::size_t n = position < kTokens / 2 ? 512 : 1;
+      const auto some = std::span(x).subspan(position % (512 - n + 1) * kDim, n * kDim);
+      cache.reserve(position, n, n);
+      cache.write(0, position, n, some, some, nullptr);
+      position += n;
+      cache.advance(position);
+    }
+    ASSERT_LE(cache.main_bytes(), kTokens * cache.bytes_per_token());
+    ASSERT_LE(cache.window_bytes(), cache.window_limit());
+    Buffer<float> scratch(kernels::attend_scratch(1, kDim));
+    kernels::attend(cache.head(0, 0),
+                    {.q = q.data(),
+                     .out = out.data(),
+                     .tokens = 1,
+                     .heads = 1,
+                     .stride = kDim,
+                     .first_position = kTokens - 1},
+                    scratch.span(), active_isa());
+    for (const float value : out) ASSERT_TRUE(std::isfinite(value));
+  }
 }
 
 }  // namespace
