@@ -38,7 +38,10 @@ RC_GTEST_PROP(CodeShare, CountsWhatTheRuleOfTheCacheReadsAsCodes, ()) {
 class KvComparison : public testing::Test {
  protected:
   static void SetUpTestSuite() {
-    auto loaded = engine::Engine::load("demo", {.threads = 2, .context = 1024});
+    LoadOptions options;  // a temporary here makes g++ 12 warn of its vector, falsely
+    options.threads = 2;
+    options.context = 1024;
+    auto loaded = engine::Engine::load("demo", options);
     ASSERT_TRUE(loaded) << loaded.error().message();
     engine_ = std::move(*loaded);
   }
