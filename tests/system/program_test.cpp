@@ -13,10 +13,10 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::StartsWith;
 
-constexpr const char* kCommands[] = {"generate", "chat",       "info",        "tokenize",
-                                     "template", "logits",     "bench",       "fold",
-                                     "eval ppl", "eval kld",   "eval needle", "eval distortion",
-                                     "eval kv",  "completion", "version",     "help"};
+constexpr const char* kCommands[] = {
+    "generate",        "chat",    "info",       "tokenize", "template", "logits",
+    "bench",           "fold",    "quantize",   "eval ppl", "eval kld", "eval needle",
+    "eval distortion", "eval kv", "completion", "version",  "help"};
 
 /// "eval ppl" as the two arguments that it is.
 std::vector<std::string> words(const std::string& command) {
@@ -203,6 +203,21 @@ TEST(Documentation, NamesEveryOptionAndNoOther) {
     return found;
   };
   EXPECT_EQ(names(text), names(helps + run_tern({"--help"}).out + " --version "));
+}
+
+TEST(Quantize, WritesAModelThatAnswers) {
+  const TemporaryFolder folder;
+  const std::string target = (folder.path() / "demo-4bit").string();
+  const auto written = run_tern({"quantize", "demo", target, "--bits", "4"});
+  EXPECT_EQ(written.status, 0) << written.err;
+  const auto answer = run_tern({"generate", "-m", target, "-p", "Solve: 17 * 23", "--temp", "0"});
+  EXPECT_EQ(answer.status, 0) << answer.err;
+  EXPECT_THAT(answer.out, HasSubstr("391"));
+  const auto again = run_tern({"quantize", "demo", target, "--bits", "2"});
+  EXPECT_EQ(again.status, 64);
+  EXPECT_THAT(again.err, HasSubstr("exists already"));
+  EXPECT_THAT(run_tern({"quantize", target, target + "-2"}).err, HasSubstr("quantized"));
+  EXPECT_FALSE(std::filesystem::exists(target + "-2"));
 }
 
 TEST(Program, SaysSoWhenAModelFileIsCutShortWhileInUse) {
