@@ -61,12 +61,18 @@ float round_away(float x) {
   return std::abs(x - whole) >= 0.5f ? whole + std::copysign(1.0f, x) : whole;
 }
 
+/// 1 / scale; 0 for a scale so small that its inverse overflows, and that binary16 stores as 0.
+float inverse_of(float scale) {
+  const float inverse = 1 / scale;
+  return std::isfinite(inverse) ? inverse : 0;
+}
+
 /// ggml: the scale is max |x| / 127.
 std::uint16_t encode_q8_0(std::span<const float> x, std::uint8_t* codes) {
   float greatest = 0;
   for (const float value : x) greatest = std::max(greatest, std::abs(value));
   const float scale = greatest / 127;
-  const float inverse = scale > 0 ? 1 / scale : 0;
+  const float inverse = inverse_of(scale);
   for (std::size_t i = 0; i < x.size(); ++i)
     codes[i] = static_cast<std::uint8_t>(
         std::clamp(static_cast<int>(round_away(x[i] * inverse)), -128, 127) + 128);
@@ -79,7 +85,7 @@ std::uint16_t encode_q4_0(std::span<const float> x, std::uint8_t* codes) {
   for (const float value : x)
     if (std::abs(value) > std::abs(extreme)) extreme = value;
   const float scale = extreme / -8;
-  const float inverse = scale != 0 ? 1 / scale : 0;
+  const float inverse = inverse_of(scale);
   for (std::size_t i = 0; i < x.size(); ++i)
     codes[i] =
         static_cast<std::uint8_t>(std::clamp(static_cast<int>(x[i] * inverse + 8.5f), 0, 15));
