@@ -81,12 +81,15 @@ struct ChatTemplateOptions {
 /// temperature 0.6, top_p 0.95 (or what generation_config.json says); without, temperature 0.2,
 /// top_k 1, where the latter only holds if temperature, top_p and min_p are not set either.
 struct SamplingOptions {
-  std::optional<float> temperature = {};     ///< 0: greedy
-  std::optional<std::size_t> top_k = {};     ///< 0: off
-  std::optional<float> top_p = {};           ///< (0, 1]; 1: off
-  std::optional<float> min_p = {};           ///< [0, 1); 0: off
-  float repetition_penalty = 1.0f;           ///< > 0; 1: off (as in transformers)
-  std::size_t repetition_window = 64;        ///< last tokens that the penalties look at; 0: all
+  std::optional<float> temperature = {};  ///< 0: greedy
+  std::optional<std::size_t> top_k = {};  ///< 0: off
+  std::optional<float> top_p = {};        ///< (0, 1]; 1: off
+  std::optional<float> min_p = {};        ///< [0, 1); 0: off
+  /// > 0; 1: off (as in transformers). Default: generation_config.json's, else 1.
+  std::optional<float> repetition_penalty = {};
+  /// Last tokens that the penalties look at; 0: all, which is the default for a penalty of the
+  /// model's own, as in transformers; else the default is 64.
+  std::optional<std::size_t> repetition_window = {};
   float presence_penalty = 0.0f;             ///< [-2, 2]; of generated tokens, as in OpenAI's API
   float frequency_penalty = 0.0f;            ///< [-2, 2]; the same
   std::map<TokenId, float> logit_bias = {};  ///< added to logits; -100 and below bans
