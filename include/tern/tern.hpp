@@ -195,9 +195,27 @@ class TERN_EXPORT Session {
   struct State;
 
  private:
-  friend class Model;
+  friend class Model;  // new_session, generate_batch
   explicit Session(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
+};
+
+/// One of several prompts that are answered together.
+struct BatchRequest {
+  std::vector<TokenId> prompt;
+  GenerateOptions options = {};
+  OnPiece on_piece = {};           ///< called by the thread that waits for the batch
+  const Cancel* cancel = nullptr;  ///< of this request alone
+  /// Goes on with what the session holds, as Session::generate; in no other request of the batch.
+  /// Null: a session of its own.
+  Session* session = nullptr;
+};
+
+struct BatchOptions {
+  std::size_t sequences = 8;  ///< most that are answered at a time
+  /// Bytes that keys, values and states of those may come to take, each as long as it may get; who
+  /// does not fit waits. 0: three quarters of the machine's memory without the weights.
+  std::uint64_t memory = 0;
 };
 
 /// What a model is and needs.
@@ -251,6 +269,13 @@ class TERN_EXPORT Model {
   /// One answer to a rendered prompt, in a session of its own.
   Result<Generation> generate(std::string_view prompt, const GenerateOptions& options = {},
                               const OnPiece& on_piece = {}, const Cancel* cancel = nullptr) const;
+
+  /// Answers all requests, several at a time: every step reads the weights once for all of them.
+  /// One that is complete leaves, and the next joins while the others go on. What each answers is
+  /// the same as alone. Times are of the steps that an answer took part in.
+  /// @return in order of `requests`; errors as Session::generate, of one request alone
+  std::vector<Result<Generation>> generate_batch(std::span<const BatchRequest> requests,
+                                                 const BatchOptions& options = {}) const;
 
   struct State;
 

@@ -3,6 +3,7 @@
 #include <tern/tern.hpp>
 
 #include "engine/engine.h"
+#include "engine/scheduler.h"
 #include "engine/session.h"
 
 namespace tern {
@@ -106,6 +107,25 @@ Session Model::new_session() const {
 Result<Generation> Model::generate(std::string_view prompt, const GenerateOptions& options,
                                    const OnPiece& on_piece, const Cancel* cancel) const {
   return new_session().generate(tokenize(prompt), options, on_piece, cancel);
+}
+
+std::vector<Result<Generation>> Model::generate_batch(std::span<const BatchRequest> requests,
+                                                      const BatchOptions& options) const {
+  std::vector<Result<Generation>> results(requests.size());
+  engine::Scheduler scheduler(*state_->engine, options);
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    const BatchRequest& request = requests[i];
+    scheduler.submit(
+        {.prompt = request.prompt,
+         .options = request.options,
+         .on_piece = request.on_piece,
+         .cancel = request.cancel,
+         .context = request.session ? &request.session->state_->session.context() : nullptr,
+         .on_done = [&results, i](Result<Generation> result) { results[i] = std::move(result); }});
+  }
+  while (scheduler.step()) {
+  }
+  return results;
 }
 
 }  // namespace tern

@@ -1,35 +1,14 @@
 // One conversation: reads prompts, generates answers.
 #pragma once
-#include <memory>
-#include <optional>
 #include <span>
 #include <tern/tern.hpp>
 #include <vector>
 
 #include "base/error.h"
-#include "engine/budget.h"
 #include "engine/context.h"
 #include "engine/engine.h"
-#include "engine/sampler.h"
-#include "text/stop.h"
 
 namespace tern::engine {
-
-/// GenerateOptions once every default is filled in and everything is checked.
-struct Request {
-  std::optional<bool> thinking;  ///< see Output
-  Sampling sampling;
-  std::uint64_t seed = 0;
-  std::size_t max_tokens = 0;
-  ReasoningBudget budget;
-  text::StopMatcher stop;
-};
-
-/// @error too_large  the prompt leaves no room in the context
-/// @error mismatch   an id outside the vocabulary
-/// @error usage      an empty prompt, an option outside its range, an empty stop text
-Result<Request> resolve(const Engine& engine, std::span<const TokenId> prompt,
-                        const GenerateOptions& options);
 
 /// Belongs to one thread at a time; the engine must outlive it.
 class Session {
@@ -49,14 +28,15 @@ class Session {
   /// @error cancelled            it holds the chunks that were read
   Result<std::vector<float>> logits(std::span<const TokenId> tokens, const Cancel* cancel);
 
+  /// What it has read, for those who read more for it (see Answer).
+  Context& context() { return context_; }
+
   std::size_t position() const { return context_.position(); }
   void reset() { context_.reset(); }
   /// Packs the recurrent state until the next prompt. @error no_memory  nothing has changed
   Result<void> rest() { return context_.rest(); }
 
  private:
-  Result<bool> read_prompt(std::span<const TokenId> prompt, std::size_t from, const Cancel* cancel);
-
   Engine* engine_;
   Context context_;
   std::vector<float> logits_;  // of the last token, [vocabulary]
