@@ -107,7 +107,7 @@ Result<Plan> finish(const Source& source, const Target& target, Layout& layout,
   layout.media();
   TERN_TRY_VOID(
       add_shards(plan, layout.take(), options.shard_bytes, {{"format", std::string(format_word)}}));
-  changes.text_only = options.text_only;
+  changes.text_only = !layout.omni();
   TERN_TRY(auto config, config_text(source, changes));
   plan.small_files.push_back({"config.json", std::move(config)});
   TERN_TRY(auto files, side_files(source));

@@ -99,8 +99,27 @@ def check_mlx(report: tern_cli.Report, tern: str, folder: Path, plain: Path, tru
                        lambda ours=ours: tern_cli.logits(tern, ours, tokens, folder / "out.npy"))
 
 
+def check_omni(report: tern_cli.Report, tern: str, folder: Path, config: dict, truth: dict) -> None:
+    """A model with encoders beside the text tower."""
+    media = {"vision_model.radio_model.model.blocks.0.attn.qkv.weight": np.ones((6, 4), np.float32),
+             "mlp1.0.weight": np.full(8, 0.1, np.float32)}
+    tower = {f"language_model.{k}": v for k, v in truth.items()} | media
+    outer = {"model_type": "NemotronH_Nano_Omni_Reasoning_V3", "llm_config": config}
+    omni = tiny_model.save(folder / "omni", outer, tower)
+    convert(tern, omni, folder / "omni-four", "mlx-4bit")
+    ours = tensors(folder / "omni-four")
+    same = all(np.array_equal(np.array(ours[k]), media[k]) for k in media)
+    names = all(k in media or k.startswith("language_model.") for k in ours)
+    report.add("encoders are carried along", same and names, f"{len(ours)} tensors")
+    convert(tern, omni, folder / "text-four", "mlx-4bit", "--text-only")
+    note = difference(tensors(folder / "text-four"),
+                      {k.removeprefix("language_model."): v for k, v in ours.items() if k not in media})
+    report.add("--text-only is the text tower alone", not note, note or "equal")
+    mlx_model.logits(folder / "text-four", [1, 2, 3])  # mlx-lm loads it
+
+
 def check_back(report: tern_cli.Report, tern: str, folder: Path, config: dict, plain: Path,
-               truth: dict) -> None:
+               truth: dict, ids: list[int], tokens: Path) -> None:
     """Quantized models to plain ones."""
     their = mlx_model.convert(plain, folder / "lm-four", bits=4, group_size=64)
     convert(tern, folder / "lm-four", folder / "lm-back", "bf16")
@@ -118,6 +137,10 @@ def check_back(report: tern_cli.Report, tern: str, folder: Path, config: dict, p
         near = all(np.allclose(stored[k], back[k], atol=1e-6) for k in keep)
         report.add(f"GGUF {kind.name} to bf16", not wrong and near and back.keys() == truth.keys(),
                    str(wrong[:3] or sorted(back.keys() ^ truth.keys())[:3]))
+    convert(tern, folder / "Q8_0.gguf", folder / "gguf-four", "mlx-4bit")
+    expected = mlx_model.logits(folder / "gguf-four", ids).astype(np.float64)
+    report.compare("GGUF to mlx-4bit: mlx-lm computes the same", expected, BOUND,
+                   lambda: tern_cli.logits(tern, folder / "gguf-four", tokens, folder / "out.npy"))
     report_copy = convert(tern, folder / "MXFP4.gguf", folder / "mx", "mlx-mxfp4")
     report.add("GGUF MXFP4 to mlx-mxfp4 copies the codes", report_copy["coded"] == 0
                and not report_copy["warnings"][1:], str(report_copy["coded"]))
@@ -142,7 +165,8 @@ def main() -> int:
         tokens = folder / "tokens.json"
         tokens.write_text(json.dumps(ids))
         check_mlx(report, options.tern, folder, plain, truth, ids, tokens)
-        check_back(report, options.tern, folder, config, plain, truth)
+        check_back(report, options.tern, folder, config, plain, truth, ids, tokens)
+        check_omni(report, options.tern, folder, config, truth)
     return report.finish()
 
 
