@@ -146,8 +146,9 @@ TEST(MlxEncode, AllInstructionSetsGiveTheSameBits) {
     for (const float scale : {0.0f, 1e-30f, 0.001f, 0.0078125f, 0.3f, -0.01f}) {
       const AffineSums a = scalar.affine(w.data(), u.data(), w.size(), scale, -0.08f, 15),
                        b = fast.affine(w.data(), u.data(), w.size(), scale, -0.08f, 15);
-      if (scale != 0)
+      if (scale != 0) {
         EXPECT_TRUE(a.error == b.error && a.q == b.q && a.qq == b.qq && a.wq == b.wq) << scale;
+      }
       EXPECT_EQ(scalar.e2m1(w.data(), u.data(), w.size(), scale),
                 fast.e2m1(w.data(), u.data(), w.size(), scale));
       EXPECT_EQ(scalar.e4m3(w.data(), u.data(), w.size(), scale),
