@@ -71,9 +71,9 @@ TEST(ConvertProgram, KilledAtAnyMomentItGoesOnToTheSameBytes) {
     process.close_input();
     std::this_thread::sleep_for(each * std::uniform_real_distribution<double>(0, 1)(random));
     process.signal(SIGKILL);
-    if (process.finish().status == 128 + SIGKILL) {
+    process.finish();
+    if (!fs::exists(to)) {
       ++killed;
-      EXPECT_FALSE(fs::exists(to));
       continue;
     }
     ASSERT_EQ(files_of(to), expected);  // it was faster than the signal
