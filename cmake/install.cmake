@@ -3,7 +3,7 @@
 # folders are internal: nothing of them is installed or visible.
 include(CMakePackageConfigHelpers)
 
-foreach(folder base tensor formats quant kernels state model text engine demo)
+foreach(folder base tensor formats hub quant kernels state model text engine demo)
   get_target_property(type tern_${folder} TYPE)
   if(NOT type STREQUAL "INTERFACE_LIBRARY")
     set_target_properties(tern_${folder} PROPERTIES CXX_VISIBILITY_PRESET hidden)

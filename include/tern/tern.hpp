@@ -45,6 +45,8 @@ struct KvOptions {
   std::vector<std::size_t> full_layers = {};
 };
 
+class Cancel;
+
 struct LoadOptions {
   std::size_t threads = 0;  ///< 0: every CPU that the process may use
   /// Most tokens that a conversation may hold; 0: the model's own limit, or what memory allows.
@@ -57,8 +59,13 @@ struct LoadOptions {
   /// rest): "f32", "lossless", or with loss "q8", "q6", "q4"; docs/state.md has sizes and losses.
   std::string state_codec = "f32";
   std::size_t prefill_chunk = 512;  ///< tokens that are processed together; also the cancel grain
+  /// Whether a model that is named, and is not in the cache, is downloaded. Without it that is an
+  /// error which says how to fetch it.
+  bool pull = false;
+  std::string revision = {};       ///< of a named model: branch, tag or commit; empty: main
+  const Cancel* cancel = nullptr;  ///< stops a download; what has arrived is kept
   /// Called while the model is opened and between prefill chunks, on the thread that waits for it:
-  /// what, done, total.
+  /// what, done, total. While "downloading", done and total are bytes.
   std::function<void(std::string_view what, std::size_t done, std::size_t total)> progress = {};
 };
 
@@ -241,8 +248,11 @@ struct ModelInfo {
 /// take turns, token by token.
 class TERN_EXPORT Model {
  public:
-  /// @param model  a directory, a .gguf file, or "demo", the model inside the library
-  /// @error not_found, corrupt, unsupported, mismatch (all misfits at once), too_large, io
+  /// @param model  a directory, a .gguf file, "demo", the model inside the library, or the name of
+  ///               a model: "majentik/Nemotron-3-Nano-Omni-30B-A3B-Reasoning-TurboQuant-MLX-4bit",
+  ///               found in the cache of Hugging Face's tools (docs/models.md)
+  /// @error not_found, corrupt, unsupported, mismatch (all misfits at once), too_large, io; with
+  ///        `pull` what a download adds: busy (no hub), usage (no access), cancelled
   static Result<Model> load(std::string_view model, const LoadOptions& options = {});
 
   Model(Model&&) noexcept;

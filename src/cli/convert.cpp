@@ -10,6 +10,7 @@
 #include "base/thread_pool.h"
 #include "cli/command.h"
 #include "cli/interrupts.h"
+#include "cli/model_options.h"
 #include "cli/stats.h"
 #include "convert/target.h"
 #include "engine/engine.h"
@@ -61,10 +62,11 @@ class Convert : public Command {
  public:
   void declare(Options& options) override {
     options.group("Model");
-    options.text("SRC", "SRC", source_, "the model: a folder, a file, or \"demo\"",
+    options.text("SRC", "SRC", source_, "the model: a folder, a file, a name, or \"demo\"",
                  ValueKind::model);
     options.text("DST", "DST", destination_, "what to write: a folder, or a file for GGUF",
                  ValueKind::file);
+    declare_finding(options, finding_);
     options.group("Format");
     std::vector<std::string> names;
     for (const convert::Target& target : convert::targets()) names.emplace_back(target.name);
@@ -109,7 +111,10 @@ class Convert : public Command {
     if (!destination_) return fail(ErrorCode::usage, "nothing to write", "DST");
     if (target_ == nullptr)
       return fail(ErrorCode::usage, "no format", "--to", "for example --to mlx-4bit");
-    TERN_TRY(const auto checkpoint, engine::open_checkpoint(*source_));
+    TERN_TRY(const auto found, engine::find_model(*source_, find_options(finding_, context)));
+    context.progress.clear();
+    TERN_TRY(const auto checkpoint,
+             engine::open_checkpoint(found.path.empty() ? found.name : found.path.string()));
     TERN_TRY(const auto source, convert::Source::open(checkpoint));
     TERN_TRY(const auto options, plan_options());
     TERN_TRY(const auto plan, target_->plan(source, *target_, options));
@@ -231,6 +236,7 @@ class Convert : public Command {
   }
 
   std::optional<std::string> source_, destination_;
+  ModelOptions finding_;
   const convert::Target* target_ = nullptr;
   std::optional<std::uint64_t> group_size_, head_bits_, threads_;
   std::vector<std::string> overrides_;

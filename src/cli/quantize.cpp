@@ -31,9 +31,10 @@ class Quantize : public Command {
  public:
   void declare(Options& options) override {
     options.group("Model");
-    options.text("MODEL", "MODEL", model_, "the folder of a plain model, or \"demo\"",
+    options.text("MODEL", "MODEL", model_, "a folder or the name of a plain model, or \"demo\"",
                  ValueKind::model);
     options.text("FOLDER", "FOLDER", folder_, "the folder to write", ValueKind::file);
+    declare_finding(options, finding_);
     options.group("Format");
     options.choice("--mode", mode_, {{"turboquant", Mode::turboquant}},
                    "the weight format; default: turboquant");
@@ -53,7 +54,8 @@ class Quantize : public Command {
   Result<int> run(Context& context) override {
     if (!model_) return fail(ErrorCode::usage, "no model", "MODEL", "name a folder, or \"demo\"");
     if (!folder_) return fail(ErrorCode::usage, "no folder to write", "FOLDER");
-    TERN_TRY(const auto checkpoint, engine::open_checkpoint(*model_));
+    TERN_TRY(const auto checkpoint,
+             engine::open_checkpoint(*model_, find_options(finding_, context)));
     TERN_TRY(const auto source, convert::Source::open(checkpoint));
     TERN_TRY_VOID(check_plain(source));
     const auto* const target = convert::find_target("turboquant-" + std::to_string(bits_));
@@ -102,6 +104,7 @@ class Quantize : public Command {
   }
 
   std::optional<std::string> model_, folder_;
+  ModelOptions finding_;
   Mode mode_ = Mode::turboquant;
   std::uint64_t bits_ = 4, seed_ = 0;
   std::optional<std::uint64_t> head_bits_;

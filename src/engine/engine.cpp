@@ -6,8 +6,6 @@
 #include <limits>
 #include <new>
 
-#include "demo/embedded_model.h"
-
 namespace tern::engine {
 namespace {
 
@@ -40,17 +38,9 @@ Result<state::StateCodec> parse_state_codec(std::string_view name) {
 
 }  // namespace
 
-Result<Checkpoint> open_checkpoint(std::string_view model) {
-  if (model != "demo") return Checkpoint::open(std::filesystem::path(model));
-  std::vector<formats::MemoryFile> files;
-  for (const demo::EmbeddedFile& file : demo::embedded_model())
-    files.push_back({file.name, file.bytes});
-  return Checkpoint::from_memory("demo", std::move(files));
-}
-
 Result<std::unique_ptr<Engine>> Engine::load(std::string_view model, const LoadOptions& options) {
   if (options.progress) options.progress("opening", 0, 2);
-  TERN_TRY(Checkpoint checkpoint, open_checkpoint(model));
+  TERN_TRY(Checkpoint checkpoint, open_checkpoint(model, find_options(options)));
   return load(std::move(checkpoint), options);
 }
 

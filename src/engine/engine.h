@@ -12,15 +12,13 @@
 #include "engine/chat.h"
 #include "engine/defaults.h"
 #include "engine/kv_options.h"
+#include "engine/model_source.h"
 #include "engine/vocabulary.h"
 #include "formats/checkpoint.h"
 #include "model/forward.h"
 #include "state/sequence.h"
 
 namespace tern::engine {
-
-/// Opens a path, or "demo" for the model inside the library; errors as Checkpoint::open.
-Result<formats::Checkpoint> open_checkpoint(std::string_view model);
 
 /// Everything but the conversations. Safe to share between threads: steps of the model from
 /// several of them take turns.
