@@ -4,6 +4,7 @@
 
 #include "engine/engine.h"
 #include "engine/session.h"
+#include "engine/session_file.h"
 
 namespace tern {
 
@@ -24,8 +25,8 @@ struct Model::State {
 };
 
 struct Session::State {
-  State(std::shared_ptr<Model::State> owner, engine::Engine& engine)
-      : model(std::move(owner)), session(engine) {}
+  State(std::shared_ptr<Model::State> owner, engine::Session held)
+      : model(std::move(owner)), session(std::move(held)) {}
 
   std::shared_ptr<Model::State> model;  // keeps the engine alive
   engine::Session session;
@@ -46,6 +47,36 @@ Result<std::vector<float>> Session::logits(std::span<const TokenId> tokens, cons
   return state_->session.logits(tokens, cancel);
 }
 
+Result<void> Session::read(std::span<const TokenId> tokens, const OnRead& on_read,
+                           const Cancel* cancel) {
+  return state_->session.read(tokens, on_read, cancel);
+}
+
+std::span<const float> Session::last_logits() const {
+  return state_->session.last_logits();
+}
+
+std::span<const TokenId> Session::tokens() const {
+  return state_->session.tokens();
+}
+
+void Session::mark() {
+  state_->session.mark();
+}
+
+Result<void> Session::truncate(std::size_t position, const Cancel* cancel) {
+  return state_->session.truncate(position, cancel);
+}
+
+Result<Session> Session::fork() const {
+  TERN_TRY(engine::Session copy, state_->session.fork());
+  return Session(std::make_unique<State>(state_->model, std::move(copy)));
+}
+
+Result<void> Session::save(const std::string& path, std::string_view metadata) const {
+  return engine::save_session(*state_->model->engine, state_->session.context(), metadata, path);
+}
+
 Result<void> Session::rest() {
   return state_->session.rest();
 }
@@ -56,6 +87,10 @@ std::size_t Session::position() const {
 
 void Session::reset() {
   state_->session.reset();
+}
+
+Result<SavedSession> inspect_session(const std::string& path) {
+  return engine::inspect_session(path);
 }
 
 Model::Model(std::shared_ptr<State> state) : state_(std::move(state)) {}
@@ -99,8 +134,39 @@ std::string Model::detokenize(std::span<const TokenId> tokens, bool skip_special
   return state_->engine->vocabulary().tokenizer.decode(tokens, skip_special);
 }
 
+Result<std::optional<std::string>> Model::side_file(std::string_view name) const {
+  TERN_TRY(const auto text, state_->engine->checkpoint().side_file(name));
+  return text ? std::optional(std::string(*text)) : std::nullopt;
+}
+
+TokenizerInfo Model::tokenizer_info() const {
+  const engine::Vocabulary& vocabulary = state_->engine->vocabulary();
+  const engine::Chat& chat = state_->engine->chat();
+  return {.size = vocabulary.tokenizer.vocabulary_size(),
+          .end_tokens = vocabulary.end_tokens,
+          .special_tokens = chat.special_token_texts(),
+          .think = vocabulary.think,
+          .end_think = vocabulary.end_think,
+          .chat_template = chat.source()};
+}
+
 Session Model::new_session() const {
-  return Session(std::make_unique<Session::State>(state_, *state_->engine));
+  return Session(std::make_unique<Session::State>(state_, engine::Session(*state_->engine)));
+}
+
+Result<Session> Model::new_session(const KvOptions& kv) const {
+  engine::Engine& engine = *state_->engine;
+  TERN_TRY(state::KvConfig config, engine.kv_config(kv));
+  engine::Session session(engine, engine::Context(engine, std::move(config)));
+  return Session(std::make_unique<Session::State>(state_, std::move(session)));
+}
+
+Result<Session> Model::load_session(const std::string& path, std::string* metadata) const {
+  engine::Engine& engine = *state_->engine;
+  TERN_TRY(engine::StoredSession stored, engine::load_session(engine, path));
+  if (metadata != nullptr) *metadata = std::move(stored.metadata);
+  engine::Session session(engine, std::move(stored.context));
+  return Session(std::make_unique<Session::State>(state_, std::move(session)));
 }
 
 Result<Generation> Model::generate(std::string_view prompt, const GenerateOptions& options,
