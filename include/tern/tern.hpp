@@ -192,6 +192,14 @@ class TERN_EXPORT Session {
   /// [vocabulary] of the last token held, when `read` or `truncate` was the last to read one; else
   /// empty. Valid until the session changes.
   std::span<const float> last_logits() const;
+  /// Appends one token to each of several sessions of one model in one step, which reads the
+  /// weights once for all of them; `last_logits` of each are then what `read` would give, to the
+  /// bit.
+  /// @param sessions  no two the same. @param tokens  one for each
+  /// @return of each, errors as `read`; usage for all: sessions of several models, one that comes
+  ///         twice, or another number of tokens, and then nothing was read
+  static std::vector<Result<void>> step(std::span<Session* const> sessions,
+                                        std::span<const TokenId> tokens);
   /// What is held; valid until the session changes.
   std::span<const TokenId> tokens() const;
 
@@ -224,7 +232,7 @@ class TERN_EXPORT Session {
   struct State;
 
  private:
-  friend class Model;
+  friend class Model;  // new_session, generate_batch
   explicit Session(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
@@ -237,6 +245,24 @@ struct SavedSession {
 };
 /// @error not_found, io, corrupt  as Model::load_session
 TERN_EXPORT Result<SavedSession> inspect_session(const std::string& path);
+
+/// One of several prompts that are answered together.
+struct BatchRequest {
+  std::vector<TokenId> prompt;
+  GenerateOptions options = {};
+  OnPiece on_piece = {};           ///< called by the thread that waits for the batch
+  const Cancel* cancel = nullptr;  ///< of this request alone
+  /// Goes on with what the session holds, as Session::generate; in no other request of the batch.
+  /// Null: a session of its own.
+  Session* session = nullptr;
+};
+
+struct BatchOptions {
+  std::size_t sequences = 8;  ///< most that are answered at a time
+  /// Bytes that keys, values and states of those may come to take, each as long as it may get; who
+  /// does not fit waits. 0: three quarters of the machine's memory without the weights.
+  std::uint64_t memory = 0;
+};
 
 /// What a model is and needs.
 struct ModelInfo {
@@ -313,6 +339,13 @@ class TERN_EXPORT Model {
   /// One answer to a rendered prompt, in a session of its own.
   Result<Generation> generate(std::string_view prompt, const GenerateOptions& options = {},
                               const OnPiece& on_piece = {}, const Cancel* cancel = nullptr) const;
+
+  /// Answers all requests, several at a time: every step reads the weights once for all of them.
+  /// One that is complete leaves, and the next joins while the others go on. What each answers is
+  /// the same as alone. Times are of the steps that an answer took part in.
+  /// @return in order of `requests`; errors as Session::generate, of one request alone
+  std::vector<Result<Generation>> generate_batch(std::span<const BatchRequest> requests,
+                                                 const BatchOptions& options = {}) const;
 
   struct State;
 

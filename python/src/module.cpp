@@ -125,6 +125,19 @@ class Session {
     const auto turn = take();
     return std::make_unique<Session>(value_of(without_gil([&] { return session_.fork(); })));
   }
+  /// Appends one token to each session, in one step.
+  static void step(const std::vector<Session*>& sessions, const Ids& tokens) {
+    std::vector<std::unique_lock<std::mutex>> turns;
+    std::vector<tern::Session*> held;
+    for (Session* const session : sessions) {
+      turns.push_back(session->take());
+      held.push_back(&session->session_);
+    }
+    const auto results = without_gil([&] { return tern::Session::step(held, span_of(tokens)); });
+    for (const auto& result : results)
+      if (!result) raise(result.error());
+  }
+
   void save(const std::string& path, const std::string& metadata) {
     const auto turn = take();
     value_of(without_gil([&] { return session_.save(path, metadata); }));
@@ -258,6 +271,7 @@ void bind_session(nb::module_& m) {
   nb::class_<Session>(m, "Session")
       .def("read", &Session::read)
       .def("logits", &Session::logits)
+      .def_static("step", &Session::step)
       .def("all_logits", &Session::all_logits)
       .def_prop_ro("position", &Session::position)
       .def("tokens", &Session::tokens)

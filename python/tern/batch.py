@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .cache import PromptCache
+from .cache import PromptCache, step_together
 from .generation import peak_memory, prepare
 from .model import Model
 from .tokenizer import TokenizerWrapper
@@ -85,7 +85,20 @@ class _Answer:
         self.step = step
         self.tokens: list[int] = []
         self.logprobs: list[float] = []
-        self.tokens_of_step = step.run()
+        self.count = 0
+
+    def choose(self, ends: set[int], with_logprobs: bool) -> bool:
+        """Takes the next token in. Returns whether the answer goes on."""
+        token, logprobs = self.step.choice(self.step.cache._bound().logits())
+        self.step.cache._pending.append(token)
+        self.count += 1
+        if token in ends:
+            return False
+        self.tokens.append(token)
+        if with_logprobs:
+            self.logprobs.append(float(logprobs.get()[token]))
+        return (self.count != self.step.max_tokens
+                and self.step.cache.offset < self.step.model.context)
 
 
 def batch_generate(
@@ -111,7 +124,8 @@ def batch_generate(
         return_prompt_caches, return_token_ids, return_logprobs: What to return besides.
         **kwargs: sampler, logits_processors, prefill_step_size, kv_bits and the like, as
             :func:`tern.generate_step`. mlx_lm's completion_batch_size and prefill_batch_size are
-            accepted: answers are stepped together, prompts are read one after the other.
+            accepted: answers are stepped together, which reads the weights once for all of them, and
+            prompts are read one after the other.
     """
     kwargs.pop("completion_batch_size", None)
     kwargs.pop("prefill_batch_size", None)
@@ -149,38 +163,21 @@ def _run(
 ) -> BatchStats:
     stats = BatchStats()
     begin = time.perf_counter()
+    _report(verbose, 0, len(answers), "\r")
+    for answer in answers:
+        answer.step.read_prompt()
+    stats.prompt_tokens = sum(len(answer.step.prompt) for answer in answers)
+    stats.prompt_time = time.perf_counter() - begin
     going = list(answers)
-    finished = 0
-    _report(verbose, finished, len(answers), "\r")
     while going:
-        start = time.perf_counter()
-        still = []
-        for answer in going:
-            # The first step reads the prompt.
-            token, logprobs = next(answer.tokens_of_step, (None, None))
-            if token is None:
-                finished += 1
-                _report(verbose, finished, len(answers), "\r")
-                continue
-            stats.generation_tokens += 1
-            if token in tokenizer.eos_token_ids:
-                answer.tokens_of_step.close()
-                finished += 1
-                _report(verbose, finished, len(answers), "\r")
-                continue
-            answer.tokens.append(token)
-            if with_logprobs:
-                answer.logprobs.append(float(logprobs.get()[token]))
-            still.append(answer)
-        spent = time.perf_counter() - start
-        if stats.generation_steps == 0:
-            stats.prompt_tokens = sum(len(answer.step.prompt) for answer in answers)
-            stats.prompt_time = spent
-        else:
-            stats.decode_time += spent
+        stats.generation_tokens += len(going)
         stats.generation_steps += 1
-        going = still
-    _report(verbose, finished, len(answers), "\n")
+        going = [a for a in going if a.choose(tokenizer.eos_token_ids, with_logprobs)]
+        _report(verbose, len(answers) - len(going), len(answers), "\r")
+        start = time.perf_counter()
+        step_together([answer.step.cache for answer in going])
+        stats.decode_time += time.perf_counter() - start
+    _report(verbose, len(answers), len(answers), "\n")
     stats.wall_time = time.perf_counter() - begin
     stats.peak_memory = peak_memory()
     return stats

@@ -1,8 +1,10 @@
 // The public interface over the engine.
+#include <algorithm>
 #include <new>
 #include <tern/tern.hpp>
 
 #include "engine/engine.h"
+#include "engine/scheduler.h"
 #include "engine/session.h"
 #include "engine/session_file.h"
 
@@ -50,6 +52,24 @@ Result<std::vector<float>> Session::logits(std::span<const TokenId> tokens, cons
 Result<void> Session::read(std::span<const TokenId> tokens, const OnRead& on_read,
                            const Cancel* cancel) {
   return state_->session.read(tokens, on_read, cancel);
+}
+
+std::vector<Result<void>> Session::step(std::span<Session* const> sessions,
+                                        std::span<const TokenId> tokens) {
+  const auto refused = [&](const char* what) {
+    return std::vector<Result<void>>(sessions.size(), fail(ErrorCode::usage, what, "sessions"));
+  };
+  if (sessions.size() != tokens.size()) return refused("there must be one token for each session");
+  std::vector<engine::Session*> held;
+  for (Session* const session : sessions) {
+    if (session->state_->model != sessions.front()->state_->model)
+      return refused("the sessions belong to several models");
+    held.push_back(&session->state_->session);
+  }
+  std::vector<engine::Session*> sorted = held;
+  std::ranges::sort(sorted);
+  if (std::ranges::adjacent_find(sorted) != sorted.end()) return refused("a session comes twice");
+  return engine::Session::step(held, tokens);
 }
 
 std::span<const float> Session::last_logits() const {
@@ -172,6 +192,25 @@ Result<Session> Model::load_session(const std::string& path, std::string* metada
 Result<Generation> Model::generate(std::string_view prompt, const GenerateOptions& options,
                                    const OnPiece& on_piece, const Cancel* cancel) const {
   return new_session().generate(tokenize(prompt), options, on_piece, cancel);
+}
+
+std::vector<Result<Generation>> Model::generate_batch(std::span<const BatchRequest> requests,
+                                                      const BatchOptions& options) const {
+  std::vector<Result<Generation>> results(requests.size());
+  engine::Scheduler scheduler(*state_->engine, options);
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    const BatchRequest& request = requests[i];
+    scheduler.submit(
+        {.prompt = request.prompt,
+         .options = request.options,
+         .on_piece = request.on_piece,
+         .cancel = request.cancel,
+         .context = request.session ? &request.session->state_->session.context() : nullptr,
+         .on_done = [&results, i](Result<Generation> result) { results[i] = std::move(result); }});
+  }
+  while (scheduler.step()) {
+  }
+  return results;
 }
 
 }  // namespace tern

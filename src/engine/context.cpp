@@ -55,16 +55,27 @@ Result<Context> Context::fork() const {
   return copy;
 }
 
+model::Part Context::part(std::span<const TokenId> tokens, model::LogitsMode mode) {
+  tokens_.reserve(tokens_.size() + tokens.size());
+  return {.tokens = tokens, .sequence = &*sequence_, .mode = mode};
+}
+
+Result<void> Context::took(const model::Part& part) {
+  if (part.result) {
+    tokens_.insert(tokens_.end(), part.tokens.begin(), part.tokens.end());
+  } else if (sequence_->position() != tokens_.size()) {
+    reset();
+  }
+  return part.result;
+}
+
 Result<void> Context::read(std::span<const TokenId> tokens, model::LogitsMode mode,
                            std::span<float> logits) {
   TERN_TRY_VOID(allocate());
-  tokens_.reserve(tokens_.size() + tokens.size());
-  if (auto result = engine_->forward(tokens, *sequence_, mode, logits); !result) {
-    if (sequence_->position() != tokens_.size()) reset();
-    return result;
-  }
-  tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
-  return {};
+  model::Part next = part(tokens, mode);
+  next.logits = logits;
+  engine_->forward({&next, 1});
+  return took(next);
 }
 
 void Context::mark() {

@@ -31,6 +31,17 @@ class Context {
   /// @error too_large, no_memory  the state cannot be allocated
   Result<std::size_t> keep_start_of(std::span<const TokenId> prompt);
 
+  /// Makes sure that there is a state, for `part`. @error too_large, no_memory
+  Result<void> allocate();
+
+  /// What the model is to read next: `tokens`, which must outlive the part. Its logits' memory is
+  /// the caller's to add. After keep_start_of or allocate.
+  model::Part part(std::span<const TokenId> tokens, model::LogitsMode mode);
+
+  /// Takes in a part that the model has read. @return its result; after `numeric` the context is
+  /// empty.
+  Result<void> took(const model::Part& part);
+
   /// Appends `tokens`; arguments and errors as model::Model::forward. After `numeric` the context
   /// is empty.
   Result<void> read(std::span<const TokenId> tokens, model::LogitsMode mode,
@@ -59,8 +70,6 @@ class Context {
   void reset();
 
  private:
-  Result<void> allocate();
-
   Engine* engine_;
   state::KvConfig kv_;
   std::optional<state::Sequence> sequence_;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <new>
 
 #include "demo/embedded_model.h"
@@ -145,6 +146,11 @@ Result<state::Sequence> Engine::new_sequence(const state::KvConfig& kv) const {
   return model_.new_sequence(kv, context_);
 }
 
+void Engine::forward(std::span<model::Part> parts) {
+  const std::scoped_lock turn(step_);
+  model_.forward(parts, pool_);
+}
+
 Result<void> Engine::forward(std::span<const TokenId> tokens, state::Sequence& sequence,
                              model::LogitsMode mode, std::span<float> logits) {
   const std::scoped_lock turn(step_);
@@ -167,6 +173,17 @@ Result<void> Engine::rest(state::Sequence& sequence) {
 
 Result<void> Engine::store(const state::Sequence& sequence, const state::Sink& sink) {
   return sequence.store(sink, &pool_);
+}
+
+void Engine::parallel(std::size_t count, const std::function<void(std::size_t)>& body) {
+  pool_.parallel_for(count, 1, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) body(i);
+  });
+}
+
+std::uint64_t Engine::bytes_of(std::size_t tokens) const {
+  const auto needs = model_.memory(tokens, kv_.config);
+  return needs ? needs->kv + needs->state : std::numeric_limits<std::uint64_t>::max();
 }
 
 void Engine::report(std::string_view what, std::size_t done, std::size_t total) const {

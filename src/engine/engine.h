@@ -1,5 +1,6 @@
 // A loaded model, ready to generate: what the program, the server and the Python module share.
 #pragma once
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -53,7 +54,9 @@ class Engine {
   Result<state::Sequence> new_sequence() const { return new_sequence(kv_.config); }
   Result<state::Sequence> new_sequence(const state::KvConfig& kv) const;
 
-  /// One step: see model::Model::forward.
+  /// One step of several sequences: see model::Model::forward.
+  void forward(std::span<model::Part> parts);
+  /// The same for one.
   Result<void> forward(std::span<const TokenId> tokens, state::Sequence& sequence,
                        model::LogitsMode mode, std::span<float> logits);
 
@@ -63,6 +66,12 @@ class Engine {
   Result<void> rest(state::Sequence& sequence);
   /// Errors as Sequence::store.
   Result<void> store(const state::Sequence& sequence, const state::Sink& sink);
+
+  /// Calls body(i) for i < count on all threads, between steps. It must not throw.
+  void parallel(std::size_t count, const std::function<void(std::size_t)>& body);
+
+  /// Keys, values and recurrent state of a conversation of so many tokens.
+  std::uint64_t bytes_of(std::size_t tokens) const;
 
   void report(std::string_view what, std::size_t done, std::size_t total) const;
 

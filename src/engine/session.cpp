@@ -3,121 +3,32 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
 #include <new>
-#include <random>
 
-#include "engine/decoder.h"
+#include "engine/answer.h"
 
 namespace tern::engine {
-namespace {
-
-using Clock = std::chrono::steady_clock;
-
-// A point to go back to is only worth its memory near the end of the prompt.
-constexpr std::size_t kLongestTurnHeader = 64;
-
-bool requested(const Cancel* cancel) {
-  return cancel && cancel->requested();
-}
-
-Result<void> check_ids(std::span<const TokenId> tokens, std::size_t vocabulary) {
-  const auto outside = std::ranges::find_if(tokens, [&](TokenId id) { return id >= vocabulary; });
-  if (outside == tokens.end()) return {};
-  return fail(ErrorCode::mismatch,
-              fmt::format("token {} lies outside the vocabulary of {}", *outside, vocabulary),
-              fmt::format("position {}", outside - tokens.begin()),
-              "the ids come from another tokenizer");
-}
-
-std::uint64_t random_seed() {
-  try {
-    std::random_device device;
-    return (std::uint64_t{device()} << 32 | device()) >> 1;
-  } catch (const std::exception&) {
-    return static_cast<std::uint64_t>(Clock::now().time_since_epoch().count());
-  }
-}
-
-/// Where the next prompt of the conversation is likely to differ: templates rewrite the answer's
-/// header once the answer is history. Raw prompts: before their last token.
-std::size_t turning_point(std::span<const TokenId> prompt, const Vocabulary& vocabulary) {
-  const std::size_t first = prompt.size() - std::min(prompt.size(), kLongestTurnHeader);
-  for (std::size_t index = prompt.size(); index-- > first;) {
-    if (prompt[index] == vocabulary.turn) return index;
-  }
-  return prompt.size() - 1;
-}
-
-}  // namespace
-
-Result<Request> resolve(const Engine& engine, std::span<const TokenId> prompt,
-                        const GenerateOptions& options) {
-  const Vocabulary& vocabulary = engine.vocabulary();
-  if (prompt.empty()) return fail(ErrorCode::usage, "the prompt is empty", "prompt");
-  TERN_TRY_VOID(check_ids(prompt, vocabulary.size));
-  if (prompt.size() >= engine.context())
-    return fail(ErrorCode::too_large,
-                fmt::format("a prompt of {} tokens leaves no room in the context of {}",
-                            prompt.size(), engine.context()),
-                "prompt", "shorten it, or load the model with a larger context");
-  const Defaults& defaults = engine.defaults();
-  Request request;
-  request.thinking = options.thinking ? options.thinking : vocabulary.thinking_after(prompt);
-  const Defaults::Mode& mode = defaults.mode(request.thinking.value_or(false));
-  TERN_TRY(request.stop, text::StopMatcher::make(options.stop));
-  TERN_TRY(request.sampling, resolve(options.sampling, mode.sampling, vocabulary.size));
-  request.max_tokens =
-      std::min(options.max_tokens.value_or(mode.max_tokens), engine.context() - prompt.size());
-  request.budget = {options.reasoning_budget.value_or(defaults.reasoning_budget),
-                    options.reasoning_grace.value_or(defaults.reasoning_grace)};
-  const std::uint64_t seed = options.sampling.seed;
-  request.seed = seed == std::numeric_limits<std::uint64_t>::max() ? random_seed() : seed;
-  return request;
-}
 
 Result<Generation> Session::generate(std::span<const TokenId> prompt,
                                      const GenerateOptions& options, const OnPiece& on_piece,
                                      const Cancel* cancel) try {
-  TERN_TRY(const Request request, resolve(*engine_, prompt, options));
+  TERN_TRY(Request request, resolve(*engine_, prompt, options));
   has_logits_ = false;
-  const Clock::time_point start = Clock::now();
-  TERN_TRY(const std::size_t kept, context_.keep_start_of(prompt));
-  TERN_TRY(const bool complete, read_prompt(prompt, kept, cancel));
-  const Clock::time_point read = Clock::now();
-
-  Decoder decoder(context_, engine_->vocabulary(), request, options, on_piece, cancel);
-  if (complete) TERN_TRY_VOID(decoder.run(prompt, logits_));
-  Generation generation = std::move(decoder).result();
-  generation.prompt_tokens = prompt.size();
-  generation.reused_tokens = kept;
-  generation.seed = request.seed;
-  generation.prefill_time = read - start;
-  generation.decode_time = Clock::now() - read;
-  return generation;
+  logits_.resize(engine_->vocabulary().size);
+  TERN_TRY(Answer answer, Answer::begin(*engine_, context_, prompt, std::move(request), options,
+                                        on_piece, cancel));
+  while (auto part = answer.next(engine_->prefill_chunk())) {
+    const bool prompt_piece = answer.reading();
+    if (part->mode == model::LogitsMode::last) part->logits = logits_;
+    engine_->forward({&*part, 1});
+    TERN_TRY_VOID(answer.read(*part));
+    if (prompt_piece)
+      engine_->report("reading the prompt", answer.prompt_read(), answer.prompt_total());
+    answer.show();
+  }
+  return std::move(answer).result();
 } catch (const std::bad_alloc&) {
   return fail(ErrorCode::no_memory, "out of memory while generating", "session");
-}
-
-/// @return whether all was read; false: cancelled
-Result<bool> Session::read_prompt(std::span<const TokenId> prompt, std::size_t from,
-                                  const Cancel* cancel) {
-  logits_.resize(engine_->vocabulary().size);
-  const std::size_t turn = turning_point(prompt, engine_->vocabulary());
-  const std::size_t total = prompt.size() - from;
-  for (std::size_t begin = from; begin < prompt.size();) {
-    if (requested(cancel)) return false;
-    if (begin == turn) context_.mark();
-    std::size_t end = std::min(prompt.size(), begin + engine_->prefill_chunk());
-    if (begin < turn) end = std::min(end, turn);
-    const bool last = end == prompt.size();
-    TERN_TRY_VOID(context_.read(prompt.subspan(begin, end - begin),
-                                last ? model::LogitsMode::last : model::LogitsMode::none,
-                                last ? std::span(logits_) : std::span<float>()));
-    begin = end;
-    engine_->report("reading the prompt", begin - from, total);
-  }
-  return true;
 }
 
 Result<std::vector<float>> Session::logits(std::span<const TokenId> tokens,
@@ -127,7 +38,7 @@ Result<std::vector<float>> Session::logits(std::span<const TokenId> tokens,
   has_logits_ = false;
   std::vector<float> logits(tokens.size() * vocabulary);
   for (std::size_t begin = 0; begin < tokens.size();) {
-    if (requested(cancel))
+    if (cancel != nullptr && cancel->requested())
       return fail(ErrorCode::cancelled,
                   fmt::format("stopped after {} of {} tokens", begin, tokens.size()), "tokens");
     const std::size_t count = std::min(tokens.size() - begin, engine_->prefill_chunk());
@@ -159,7 +70,7 @@ Result<void> Session::read(std::span<const TokenId> tokens, const OnRead& on_rea
   logits_.resize(engine_->vocabulary().size);
   bool go_on = true;
   for (std::size_t begin = 0; begin < tokens.size();) {
-    if (!go_on || requested(cancel))
+    if (!go_on || (cancel != nullptr && cancel->requested()))
       return fail(ErrorCode::cancelled,
                   fmt::format("stopped after {} of {} tokens", begin, tokens.size()), "tokens");
     const std::size_t count = std::min(tokens.size() - begin, engine_->prefill_chunk());
@@ -175,6 +86,39 @@ Result<void> Session::read(std::span<const TokenId> tokens, const OnRead& on_rea
 } catch (const std::bad_alloc&) {
   return fail(ErrorCode::no_memory, fmt::format("no memory to read {} tokens", tokens.size()),
               "tokens");
+}
+
+std::vector<Result<void>> Session::step(std::span<Session* const> sessions,
+                                        std::span<const TokenId> tokens) try {
+  std::vector<Result<void>> results(sessions.size());
+  if (sessions.empty()) return results;
+  Engine& engine = *sessions.front()->engine_;
+  const std::size_t vocabulary = engine.vocabulary().size;
+  // One piece of memory, so that all parts meet the output matrix together.
+  std::vector<float> logits(sessions.size() * vocabulary);
+  std::vector<model::Part> parts;
+  std::vector<std::size_t> of;  // the session of each part
+  for (std::size_t i = 0; i < sessions.size(); ++i) {
+    sessions[i]->has_logits_ = false;
+    results[i] = sessions[i]->check_room(tokens.subspan(i, 1));
+    if (results[i]) results[i] = sessions[i]->context_.allocate();
+    if (!results[i]) continue;
+    parts.push_back(sessions[i]->context_.part(tokens.subspan(i, 1), model::LogitsMode::last));
+    parts.back().logits = std::span(logits).subspan(of.size() * vocabulary, vocabulary);
+    of.push_back(i);
+  }
+  if (!parts.empty()) engine.forward(parts);
+  for (std::size_t j = 0; j < parts.size(); ++j) {
+    Session& session = *sessions[of[j]];
+    results[of[j]] = session.context_.took(parts[j]);
+    if (!results[of[j]]) continue;
+    session.logits_.assign(parts[j].logits.begin(), parts[j].logits.end());
+    session.has_logits_ = true;
+  }
+  return results;
+} catch (const std::bad_alloc&) {
+  return std::vector<Result<void>>(sessions.size(),
+                                   fail(ErrorCode::no_memory, "no memory for a step", "sessions"));
 }
 
 Result<void> Session::truncate(std::size_t position, const Cancel* cancel) try {

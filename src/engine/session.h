@@ -1,35 +1,14 @@
 // One conversation: reads prompts, generates answers.
 #pragma once
-#include <memory>
-#include <optional>
 #include <span>
 #include <tern/tern.hpp>
 #include <vector>
 
 #include "base/error.h"
-#include "engine/budget.h"
 #include "engine/context.h"
 #include "engine/engine.h"
-#include "engine/sampler.h"
-#include "text/stop.h"
 
 namespace tern::engine {
-
-/// GenerateOptions once every default is filled in and everything is checked.
-struct Request {
-  std::optional<bool> thinking;  ///< see Output
-  Sampling sampling;
-  std::uint64_t seed = 0;
-  std::size_t max_tokens = 0;
-  ReasoningBudget budget;
-  text::StopMatcher stop;
-};
-
-/// @error too_large  the prompt leaves no room in the context
-/// @error mismatch   an id outside the vocabulary
-/// @error usage      an empty prompt, an option outside its range, an empty stop text
-Result<Request> resolve(const Engine& engine, std::span<const TokenId> prompt,
-                        const GenerateOptions& options);
 
 /// Belongs to one thread at a time; the engine must outlive it.
 class Session {
@@ -56,13 +35,22 @@ class Session {
   std::span<const float> last_logits() const {
     return has_logits_ ? std::span<const float>(logits_) : std::span<const float>();
   }
+  /// Appends one token to each of several sessions of one engine; see tern::Session::step.
+  static std::vector<Result<void>> step(std::span<Session* const> sessions,
+                                        std::span<const TokenId> tokens);
   /// Keeps the first `position` tokens; see tern::Session::truncate.
   Result<void> truncate(std::size_t position, const Cancel* cancel);
   void mark() { context_.mark(); }
   /// An independent copy. @error no_memory
   Result<Session> fork() const;
 
+  /// What it has read, for those who read more for it (see Answer).
+  Context& context() {
+    has_logits_ = false;
+    return context_;
+  }
   const Context& context() const { return context_; }
+
   std::size_t position() const { return context_.position(); }
   std::span<const TokenId> tokens() const { return context_.tokens(); }
   const state::KvConfig& kv() const { return context_.kv(); }
@@ -74,7 +62,6 @@ class Session {
   Result<void> rest() { return context_.rest(); }
 
  private:
-  Result<bool> read_prompt(std::span<const TokenId> prompt, std::size_t from, const Cancel* cancel);
   Result<void> check_room(std::span<const TokenId> tokens) const;
 
   Engine* engine_;

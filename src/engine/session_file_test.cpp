@@ -244,6 +244,32 @@ TEST(Session, AForkGoesItsOwnWay) {
   EXPECT_EQ(logits_after(session, some_tokens(30, 5)), logits_after(fresh, some_tokens(30, 5)));
 }
 
+TEST(Session, AStepOfSeveralGivesEachTheBitsThatItHasAlone) {
+  std::vector<Session> together, alone;
+  std::vector<Session*> sessions;
+  for (const std::size_t count : {1u, 150u, 64u}) {
+    for (auto* list : {&together, &alone}) {
+      list->push_back(session_with({.keys = count == 64 ? "f16" : "turbo4"}));
+      ASSERT_TRUE(list->back().read(some_tokens(count), {}, nullptr));
+    }
+  }
+  for (Session& session : together) sessions.push_back(&session);
+  for (int i = 0; i < 5; ++i) {
+    const Tokens tokens = some_tokens(3, 20 + static_cast<std::uint32_t>(i));
+    for (const auto& result : Session::step(sessions, tokens)) ASSERT_TRUE(result);
+    for (std::size_t j = 0; j < 3; ++j) {
+      ASSERT_TRUE(alone[j].read({&tokens[j], 1}, {}, nullptr));
+      EXPECT_TRUE(std::ranges::equal(together[j].last_logits(), alone[j].last_logits()));
+      EXPECT_TRUE(std::ranges::equal(together[j].tokens(), alone[j].tokens()));
+    }
+  }
+  // One that cannot go on leaves the others alone.
+  const Tokens bad = {1000, static_cast<TokenId>(demo().vocabulary().size), 1001};
+  const auto results = Session::step(sessions, bad);
+  EXPECT_TRUE(results[0] && results[2]);
+  EXPECT_EQ(results[1].error().code, ErrorCode::mismatch);
+}
+
 TEST(Session, ReadingGivesTheLogitsOfTheLastTokenAndStopsWhenAsked) {
   const Tokens tokens = some_tokens(100);
   const auto engine = *Engine::load("demo", {.threads = 2, .context = 128, .prefill_chunk = 16});

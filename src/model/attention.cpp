@@ -47,23 +47,31 @@ std::size_t parts_at_once(std::size_t rows) {
   return std::max<std::size_t>(1, kPartRows / rows);
 }
 
+/// Most that a sequence of at most so many tokens takes.
 std::size_t parts_scratch(const AttentionConfig& c, std::size_t tokens) {
-  if (!few(c, tokens)) return 0;
-  const std::size_t rows = tokens * (c.num_heads / c.num_kv_heads);
-  return c.num_kv_heads * (Scratch::padded(2 * rows * c.head_dim) +
-                           (2 + parts_at_once(rows)) * Attended::floats(rows, c.head_dim));
+  std::size_t most = 0;
+  for (std::size_t n = 1; n <= tokens && few(c, n); ++n) {
+    const std::size_t rows = n * (c.num_heads / c.num_kv_heads);
+    most = std::max(most, Scratch::padded(2 * rows * c.head_dim) +
+                              (2 + parts_at_once(rows)) * Attended::floats(rows, c.head_dim));
+  }
+  return c.num_kv_heads * most;
 }
 
-/// Threads worth waking: each should have some 32000 operations of 16 lanes to do.
-std::size_t workers(const AttentionConfig& c, const Chunk& chunk) {
-  const std::size_t work = chunk.tokens * c.q_dim() * (chunk.position + chunk.tokens) / 8;
-  return std::min(chunk.pool.size(), 1 + work / 32000);
+/// Operations of 16 lanes.
+std::size_t work_of(const AttentionConfig& c, const Chunk& chunk) {
+  return chunk.tokens * c.q_dim() * (chunk.position + chunk.tokens) / 8;
+}
+
+/// Threads worth waking: each should have some 32000 operations to do.
+std::size_t workers(const AttentionConfig& c, const Chunk& chunk, const Step& step) {
+  return std::min(step.pool.size(), 1 + work_of(c, chunk) / 32000);
 }
 
 /// The rows of `heads` query heads from `head` on and `tokens` from `first` on.
 Queries queries_of(const AttentionConfig& c, std::span<const float> q, std::span<float> o,
                    const Chunk& chunk, Pieces piece, std::size_t head, std::size_t first) {
-  const std::size_t at = first * c.q_dim() + head * c.head_dim;
+  const std::size_t at = (chunk.first + first) * c.q_dim() + head * c.head_dim;
   return {.q = q.data() + at,
           .out = o.data() + at,
           .tokens = std::min(piece.tokens, chunk.tokens - first),
@@ -72,20 +80,20 @@ Queries queries_of(const AttentionConfig& c, std::span<const float> q, std::span
           .first_position = chunk.position + first};
 }
 
-/// All pieces of all KV heads. Each thread has its own scratch and takes every n-th piece, so that
-/// late positions, which see more, are spread.
+/// All pieces of all KV heads of a sequence. Each thread has its own scratch and takes every n-th
+/// piece, so that late positions, which see more, are spread.
 void attend_pieces(const AttentionConfig& c, std::size_t layer, std::span<const float> q,
-                   std::span<float> o, Chunk& chunk) {
-  const std::size_t threads = workers(c, chunk), each = piece_scratch(c);
+                   std::span<float> o, const Chunk& chunk, Step& step) {
+  const std::size_t threads = workers(c, chunk, step), each = piece_scratch(c);
   const Pieces piece = cut(c, chunk.tokens, threads);
   const std::size_t head_pieces = c.num_heads / piece.heads;
   const std::size_t token_pieces = (chunk.tokens + piece.tokens - 1) / piece.tokens;
-  const Scratch::Frame frame(chunk.scratch);
-  const auto scratch = chunk.scratch.take(threads * each);
-  chunk.pool.parallel_for(threads, 1, [&](std::size_t thread, std::size_t) {
+  const Scratch::Frame frame(step.scratch);
+  const auto scratch = step.scratch.take(threads * each);
+  step.pool.parallel_for(threads, 1, [&](std::size_t thread, std::size_t) {
     for (std::size_t i = thread; i < head_pieces * token_pieces; i += threads) {
       const std::size_t head = i % head_pieces * piece.heads;
-      kernels::attend(chunk.sequence.kv(layer, head / (c.num_heads / c.num_kv_heads)),
+      kernels::attend(chunk.sequence->kv(layer, head / (c.num_heads / c.num_kv_heads)),
                       queries_of(c, q, o, chunk, piece, head, i / head_pieces * piece.tokens),
                       scratch.subspan(thread * each, each), active_isa());
     }
@@ -104,21 +112,21 @@ struct Rows {
 
 /// The same bits for few rows: threads take parts of the context.
 void attend_parts(const AttentionConfig& c, std::size_t layer, std::span<const float> q,
-                  std::span<float> o, Chunk& chunk) {
+                  std::span<float> o, const Chunk& chunk, Step& step) {
   const std::size_t sharing = c.num_heads / c.num_kv_heads, rows = chunk.tokens * sharing;
   const std::size_t at_once = parts_at_once(rows), d = c.head_dim;
   const Isa isa = active_isa();
-  const Scratch::Frame frame(chunk.scratch);
+  const Scratch::Frame frame(step.scratch);
   const auto take = [&] {
-    return Attended::in(chunk.scratch.take(Attended::floats(rows, d)), rows, d);
+    return Attended::in(step.scratch.take(Attended::floats(rows, d)), rows, d);
   };
   std::vector<Rows> all;
   std::size_t most = 0;
   for (std::size_t head = 0; head < c.num_kv_heads; ++head) {
     Rows& r = all.emplace_back(
-        Rows{chunk.sequence.kv(layer, head),
+        Rows{chunk.sequence->kv(layer, head),
              queries_of(c, q, o, chunk, {sharing, chunk.tokens}, head * sharing, 0),
-             chunk.scratch.take(2 * rows * d),
+             step.scratch.take(2 * rows * d),
              {take(), take()}});
     for (std::size_t i = 0; i < at_once; ++i) r.parts.push_back(take());
     for (std::size_t i = 0; i < kernels::parts(r.kv, r.queries); ++i)
@@ -129,7 +137,7 @@ void attend_parts(const AttentionConfig& c, std::size_t layer, std::span<const f
   }
   for (std::size_t first = 0; first < most; first += at_once) {
     const std::size_t count = std::min(at_once, most - first);
-    chunk.pool.parallel_for(count * all.size(), 1, [&](std::size_t begin, std::size_t end) {
+    step.pool.parallel_for(count * all.size(), 1, [&](std::size_t begin, std::size_t end) {
       for (std::size_t i = begin; i < end; ++i) {
         const Rows& r = all[i / count];
         const std::size_t part = first + i % count;
@@ -144,6 +152,65 @@ void attend_parts(const AttentionConfig& c, std::size_t layer, std::span<const f
   for (const Rows& r : all) kernels::finish(r.kv, r.queries, r.all[0], r.all[1], isa);
 }
 
+/// What the projections say of all rows, [tokens, q_dim] and [tokens, kv_dim], and where the rows'
+/// attention goes.
+struct Projected {
+  std::span<float> q, k, v, o;
+};
+
+/// Keys and values of the chunk's tokens into its sequence.
+void write(const AttentionConfig& c, std::size_t layer, const Projected& p, const Chunk& chunk,
+           ThreadPool* pool) {
+  const std::size_t first = chunk.first * c.kv_dim(), size = chunk.tokens * c.kv_dim();
+  chunk.sequence->write_kv(layer, chunk.tokens, p.k.subspan(first, size), p.v.subspan(first, size),
+                           pool);
+}
+
+/// One sequence, on all threads.
+void attend_large(const AttentionConfig& c, std::size_t layer, const Projected& p,
+                  const Chunk& chunk, Step& step) {
+  write(c, layer, p, chunk, &step.pool);
+  const bool share = few(c, chunk.tokens) && workers(c, chunk, step) > 1;
+  if (share && kernels::has_parts(active_isa()))
+    attend_parts(c, layer, p.q, p.o, chunk, step);
+  else
+    attend_pieces(c, layer, p.q, p.o, chunk, step);
+}
+
+/// Several sequences, each on one thread.
+void attend_small(const AttentionConfig& c, std::size_t layer, const Projected& p,
+                  std::span<const Chunk* const> chunks, Step& step) {
+  const std::size_t sharing = c.num_heads / c.num_kv_heads;
+  std::size_t work = 0;
+  for (const Chunk* chunk : chunks) work += work_of(c, *chunk) / chunks.size();
+  parallel(step, chunks.size(), work, piece_scratch(c), [&](std::size_t i, auto scratch) {
+    const Chunk& chunk = *chunks[i];
+    const Pieces piece{sharing, std::clamp<std::size_t>(kQueryRows / sharing, 1, chunk.tokens)};
+    write(c, layer, p, chunk, nullptr);
+    for (std::size_t head = 0; head < c.num_heads; head += sharing)
+      for (std::size_t t = 0; t < chunk.tokens; t += piece.tokens)
+        kernels::attend(chunk.sequence->kv(layer, head / sharing),
+                        queries_of(c, p.q, p.o, chunk, piece, head, t), scratch, active_isa());
+  });
+}
+
+/// A sequence that is a large part of the work takes all threads, one after the other; the rest is
+/// even enough to be dealt out.
+void attend_all(const AttentionConfig& c, std::size_t layer, const Projected& p, Step& step) {
+  std::size_t all = 0;
+  for (const Chunk& chunk : step.chunks) all += work_of(c, chunk);
+  std::vector<const Chunk*> small;
+  for (const Chunk& chunk : step.chunks) {
+    const bool large =
+        workers(c, chunk, step) > 1 && work_of(c, chunk) > all / (4 * step.pool.size());
+    if (large || step.chunks.size() == 1)
+      attend_large(c, layer, p, chunk, step);
+    else
+      small.push_back(&chunk);
+  }
+  if (!small.empty()) attend_small(c, layer, p, small, step);
+}
+
 }  // namespace
 
 std::size_t attention_scratch(const AttentionConfig& c, std::size_t tokens, std::size_t threads) {
@@ -152,23 +219,17 @@ std::size_t attention_scratch(const AttentionConfig& c, std::size_t tokens, std:
 }
 
 void attention(const AttentionConfig& c, const AttentionWeights& w, std::size_t layer,
-               const Input& x, std::span<float> y, Chunk& chunk) {
-  const Scratch::Frame frame(chunk.scratch);
-  const auto q = chunk.scratch.take(chunk.tokens * c.q_dim());
-  const auto k = chunk.scratch.take(chunk.tokens * c.kv_dim());
-  const auto v = chunk.scratch.take(chunk.tokens * c.kv_dim());
-  const auto o = chunk.scratch.take(chunk.tokens * c.q_dim());
-
-  linear(w.q_proj, x, q, chunk);
-  linear(w.k_proj, x, k, chunk);
-  linear(w.v_proj, x, v, chunk);
-  chunk.sequence.write_kv(layer, chunk.tokens, k, v, &chunk.pool);
-  const bool share = few(c, chunk.tokens) && workers(c, chunk) > 1;
-  if (share && kernels::has_parts(active_isa()))
-    attend_parts(c, layer, q, o, chunk);
-  else
-    attend_pieces(c, layer, q, o, chunk);
-  linear(w.o_proj, o, y, chunk);
+               const Input& x, std::span<float> y, Step& step) {
+  const Scratch::Frame frame(step.scratch);
+  const Projected p{.q = step.scratch.take(step.tokens * c.q_dim()),
+                    .k = step.scratch.take(step.tokens * c.kv_dim()),
+                    .v = step.scratch.take(step.tokens * c.kv_dim()),
+                    .o = step.scratch.take(step.tokens * c.q_dim())};
+  linear(w.q_proj, x, p.q, step);
+  linear(w.k_proj, x, p.k, step);
+  linear(w.v_proj, x, p.v, step);
+  attend_all(c, layer, p, step);
+  linear(w.o_proj, p.o, y, step);
 }
 
 }  // namespace tern::model

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 #include <new>
 
 #include "base/checked.h"
@@ -21,6 +22,22 @@ namespace tern::model {
 constexpr std::size_t kChunkTokens = 512;
 constexpr std::size_t kScratchFloats = std::size_t{1} << 28;
 
+/// What of a part goes through the layers in one step.
+struct Piece {
+  Part* part;
+  std::size_t begin, tokens;  // of the part
+
+  std::span<const TokenId> ids() const { return part->tokens.subspan(begin, tokens); }
+  /// [vocab_size] of the last of its tokens, as many as are wanted.
+  std::span<float> logits() const {
+    if (part->mode == LogitsMode::none || !part->result) return {};
+    if (part->mode == LogitsMode::last)
+      return begin + tokens == part->tokens.size() ? part->logits : std::span<float>();
+    const std::size_t row = part->logits.size() / part->tokens.size();
+    return part->logits.subspan(begin * row, tokens * row);
+  }
+};
+
 struct Model::State {
   Config config;
   Weights weights;
@@ -30,14 +47,16 @@ struct Model::State {
 
   std::size_t scratch_floats(std::size_t tokens, std::size_t threads) const;
   std::size_t chunk_tokens(std::size_t threads) const;
+  Result<void> admit(const Part& part, std::size_t step, ThreadPool& pool) const;
   void embed(std::span<const TokenId> tokens, std::span<float> h) const;
-  Input input(std::span<const float> x, std::span<float> rotated, Chunk& chunk) const;
+  Input input(std::span<const float> x, std::span<float> rotated, Step& step) const;
   void mix(std::size_t layer, std::size_t nth, const Input& x, std::span<float> y,
-           Chunk& chunk) const;
+           Step& step) const;
   void rms_norm(const Buffer<float>& weight, std::span<const float> x, std::span<float> y,
-                Chunk& chunk) const;
-  Result<void> run(std::span<const TokenId> tokens, LogitsMode mode, std::span<float> logits,
-                   Chunk& chunk) const;
+                Step& step) const;
+  void run(std::span<const Piece> pieces, Step& step) const;
+  void lm_head(std::span<const Piece> pieces, std::span<const float> h, std::span<float> x,
+               Step& step) const;
 };
 
 namespace {
@@ -61,19 +80,67 @@ Result<void> check_tokens(std::span<const TokenId> tokens, std::size_t vocab) {
   return {};
 }
 
-std::unexpected<Error> not_finite(std::string what) {
-  return fail(ErrorCode::numeric, what + " is not finite", "", "a broken model file");
+void not_finite(const Piece& piece, const std::string& what) {
+  if (piece.part->result)
+    piece.part->result =
+        fail(ErrorCode::numeric, what + " is not finite", "", "a broken model file");
 }
 
-/// h += y; whether everything is finite.
-bool add(std::span<float> h, std::span<const float> y, Chunk& chunk) {
-  const std::size_t width = h.size() / chunk.tokens;
+/// Pieces whose rows of h are not finite fail. The rows go along as zeros to the end of the step:
+/// no other row looks at them.
+void drop_broken(std::span<float> h, std::span<const Piece> pieces, const Step& step,
+                 const std::string& what) {
+  const std::size_t width = h.size() / step.tokens;
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    const Chunk& chunk = step.chunks[i];
+    const auto rows = h.subspan(chunk.first * width, chunk.tokens * width);
+    if (kernels::ops().finite(rows.data(), rows.size())) continue;
+    not_finite(pieces[i], what);
+    std::ranges::fill(rows, 0.0f);
+  }
+}
+
+/// h += y. Pieces with a row that is not finite fail.
+void add(std::span<float> h, std::span<const float> y, std::span<const Piece> pieces, Step& step,
+         const std::function<std::string()>& what) {
+  const std::size_t width = h.size() / step.tokens;
   std::atomic<bool> finite = true;
-  for_tokens(chunk, width, [&](std::size_t t) {
+  for_tokens(step, width, [&](std::size_t t) {
     if (!kernels::ops().add(h.data() + t * width, y.data() + t * width, width)) finite = false;
   });
-  return finite;
+  if (!finite) drop_broken(h, pieces, step, what());
 }
+
+/// Cuts the parts into steps, in order.
+class Cutter {
+ public:
+  explicit Cutter(std::span<Part> parts) : parts_(parts) {}
+
+  /// The next at most `most` tokens of parts that have not failed. @return whether there are any
+  bool next(std::size_t most, std::vector<Piece>& pieces, std::vector<Chunk>& chunks) {
+    pieces.clear();
+    chunks.clear();
+    for (std::size_t row = 0; at_ < parts_.size() && row < most;) {
+      Part& part = parts_[at_];
+      const std::size_t left = part.result ? part.tokens.size() - begin_ : 0;
+      const std::size_t n = std::min(left, most - row);
+      if (n > 0) {
+        pieces.push_back({&part, begin_, n});
+        chunks.push_back({row, n, part.sequence->position(), part.sequence});
+      }
+      row += n;
+      begin_ += n;
+      if (n < left) break;
+      ++at_;
+      begin_ = 0;
+    }
+    return !pieces.empty();
+  }
+
+ private:
+  std::span<Part> parts_;
+  std::size_t at_ = 0, begin_ = 0;  // the part, and its first token, that come next
+};
 
 }  // namespace
 
@@ -81,7 +148,7 @@ std::size_t Model::State::scratch_floats(std::size_t tokens, std::size_t threads
   const std::size_t hidden = config.hidden_size;
   std::size_t mixer = 0;
   if (config.count(LayerKind::mamba) > 0)
-    mixer = std::max(mixer, mamba_scratch(config.mamba, tokens));
+    mixer = std::max(mixer, mamba_scratch(config.mamba, tokens, threads));
   if (config.count(LayerKind::attention) > 0)
     mixer = std::max(mixer, attention_scratch(config.attention, tokens, threads));
   if (config.count(LayerKind::moe) > 0)
@@ -107,19 +174,19 @@ void Model::State::embed(std::span<const TokenId> tokens, std::span<float> h) co
 }
 
 void Model::State::rms_norm(const Buffer<float>& weight, std::span<const float> x,
-                            std::span<float> y, Chunk& chunk) const {
+                            std::span<float> y, Step& step) const {
   const std::size_t hidden = config.hidden_size;
-  for_tokens(chunk, 2 * hidden, [&](std::size_t t) {
+  for_tokens(step, 2 * hidden, [&](std::size_t t) {
     kernels::ops().rms_norm(x.data() + t * hidden, weight.data(), y.data() + t * hidden, hidden,
                             config.norm_eps);
   });
 }
 
 /// x as it is and, in a model of rotated matrices, in their basis.
-Input Model::State::input(std::span<const float> x, std::span<float> rotated, Chunk& chunk) const {
+Input Model::State::input(std::span<const float> x, std::span<float> rotated, Step& step) const {
   if (rotated.empty()) return {x, {}};
   const std::size_t hidden = config.hidden_size;
-  for_tokens(chunk, 2 * hidden, [&](std::size_t t) {
+  for_tokens(step, 2 * hidden, [&](std::size_t t) {
     const auto row = rotated.subspan(t * hidden, hidden);
     std::ranges::copy(x.subspan(t * hidden, hidden), row.begin());
     quant::rotate_inputs(weights.signs, row.data(), hidden);
@@ -129,49 +196,74 @@ Input Model::State::input(std::span<const float> x, std::span<float> rotated, Ch
 
 /// y = mixer(x); `nth` counts the layers of the same kind.
 void Model::State::mix(std::size_t layer, std::size_t nth, const Input& x, std::span<float> y,
-                       Chunk& chunk) const {
+                       Step& step) const {
   const auto& w = weights.layers[layer].mixer;
   switch (config.layers[layer]) {
     case LayerKind::mamba:
-      return mamba(config.mamba, config.norm_eps, std::get<MambaWeights>(w), nth, x, y, chunk);
+      return mamba(config.mamba, config.norm_eps, std::get<MambaWeights>(w), nth, x, y, step);
     case LayerKind::attention:
-      return attention(config.attention, std::get<AttentionWeights>(w), nth, x, y, chunk);
+      return attention(config.attention, std::get<AttentionWeights>(w), nth, x, y, step);
     case LayerKind::moe:
-      return moe(config.moe, std::get<MoeWeights>(w), x, y, chunk);
+      return moe(config.moe, std::get<MoeWeights>(w), x, y, step);
     case LayerKind::mlp:
-      return mlp(std::get<MlpWeights>(w), x, y, chunk);
+      return mlp(std::get<MlpWeights>(w), x, y, step);
   }
 }
 
-Result<void> Model::State::run(std::span<const TokenId> tokens, LogitsMode mode,
-                               std::span<float> logits, Chunk& chunk) const {
-  const std::size_t hidden = config.hidden_size, size = tokens.size() * hidden;
-  const Scratch::Frame frame(chunk.scratch);
-  const auto h = chunk.scratch.take(size), x = chunk.scratch.take(size);
-  const auto y = chunk.scratch.take(size);
-  const auto rotated = chunk.scratch.take(weights.signs == nullptr ? 0 : size);
+void Model::State::run(std::span<const Piece> pieces, Step& step) const {
+  const std::size_t hidden = config.hidden_size, size = step.tokens * hidden;
+  const Scratch::Frame frame(step.scratch);
+  const auto h = step.scratch.take(size), x = step.scratch.take(size);
+  const auto y = step.scratch.take(size);
+  const auto rotated = step.scratch.take(weights.signs == nullptr ? 0 : size);
 
-  embed(tokens, h);
-  if (!kernels::ops().finite(h.data(), size)) return not_finite("an embedding");
+  for (std::size_t i = 0; i < pieces.size(); ++i)
+    embed(pieces[i].ids(), h.subspan(step.chunks[i].first * hidden));
+  drop_broken(h, pieces, step, "an embedding");
   std::size_t seen[4] = {};  // layers of each kind
   for (std::size_t i = 0; i < config.layers.size(); ++i) {
-    rms_norm(weights.layers[i].norm, h, x, chunk);
-    mix(i, seen[static_cast<std::size_t>(config.layers[i])]++, input(x, rotated, chunk), y, chunk);
-    if (!add(h, y, chunk))
-      return not_finite("the output of layer " + std::to_string(i) + " (" +
-                        std::string(name(config.layers[i])) + ")");
+    rms_norm(weights.layers[i].norm, h, x, step);
+    mix(i, seen[static_cast<std::size_t>(config.layers[i])]++, input(x, rotated, step), y, step);
+    add(h, y, pieces, step, [&] {
+      return "the output of layer " + std::to_string(i) + " (" +
+             std::string(name(config.layers[i])) + ")";
+    });
   }
-  if (mode == LogitsMode::none) return {};
+  lm_head(pieces, h, x, step);
+}
 
-  const std::size_t first = mode == LogitsMode::last ? tokens.size() - 1 : 0;
-  Chunk wanted{tokens.size() - first, chunk.position + first, chunk.sequence, chunk.scratch,
-               chunk.pool};
-  rms_norm(weights.norm_f, h.subspan(first * hidden), x, wanted);
-  rotate_for(weights.lm_head.weight, x.first(wanted.tokens * hidden), wanted);
-  kernels::apply(weights.lm_head, x.data(), wanted.tokens, hidden, logits.data(), config.vocab_size,
-                 chunk.pool);
-  if (!kernels::ops().finite(logits.data(), logits.size())) return not_finite("a logit");
-  return {};
+/// logits = lm_head RMSNorm(h) for the rows whose logits somebody wants.
+void Model::State::lm_head(std::span<const Piece> pieces, std::span<const float> h,
+                           std::span<float> x, Step& step) const {
+  const std::size_t hidden = config.hidden_size, vocab = config.vocab_size;
+  std::vector<std::size_t> rows;          // of h
+  std::vector<std::span<float>> outputs;  // of one product each
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    const auto logits = pieces[i].logits();
+    const std::size_t end = step.chunks[i].first + step.chunks[i].tokens;
+    for (std::size_t n = logits.size() / vocab; n > 0; --n) rows.push_back(end - n);
+    if (logits.empty()) continue;
+    if (!outputs.empty() && outputs.back().data() + outputs.back().size() == logits.data())
+      outputs.back() = {outputs.back().data(), outputs.back().size() + logits.size()};
+    else
+      outputs.push_back(logits);
+  }
+  if (rows.empty()) return;
+  Step wanted{rows.size(), {}, step.scratch, step.pool};
+  for_tokens(wanted, 2 * hidden, [&](std::size_t t) {
+    kernels::ops().rms_norm(h.data() + rows[t] * hidden, weights.norm_f.data(),
+                            x.data() + t * hidden, hidden, config.norm_eps);
+  });
+  rotate_for(weights.lm_head.weight, x.first(rows.size() * hidden), wanted);
+  for (std::size_t row = 0; const auto& output : outputs) {
+    kernels::apply(weights.lm_head, x.data() + row * hidden, output.size() / vocab, hidden,
+                   output.data(), vocab, step.pool);
+    row += output.size() / vocab;
+  }
+  parallel(step, pieces.size(), vocab / 4, [&](std::size_t i) {
+    const auto logits = pieces[i].logits();
+    if (!kernels::ops().finite(logits.data(), logits.size())) not_finite(pieces[i], "a logit");
+  });
 }
 
 Model::Model(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -240,37 +332,55 @@ Result<state::Sequence> Model::new_sequence(const state::KvConfig& kv, std::size
   return state::Sequence::create(state_->shape, own, capacity);
 }
 
-Result<void> Model::forward(std::span<const TokenId> tokens, state::Sequence& sequence,
-                            LogitsMode mode, std::span<float> logits, ThreadPool& pool) {
-  const std::size_t vocab = config().vocab_size;
-  const std::size_t rows = mode == LogitsMode::none   ? 0
-                           : mode == LogitsMode::last ? 1
-                                                      : tokens.size();
-  TERN_CHECK(!tokens.empty() && logits.size() == rows * vocab);
-  TERN_TRY_VOID(check_tokens(tokens, vocab));
-  if (sequence.shape() != state_->shape)
+/// Checks a part and makes room for it.
+Result<void> Model::State::admit(const Part& part, std::size_t step, ThreadPool& pool) const {
+  const std::size_t rows = part.mode == LogitsMode::none   ? 0
+                           : part.mode == LogitsMode::last ? 1
+                                                           : part.tokens.size();
+  TERN_CHECK(!part.tokens.empty() && part.logits.size() == rows * config.vocab_size);
+  TERN_TRY_VOID(check_tokens(part.tokens, config.vocab_size));
+  if (part.sequence->shape() != shape)
     return fail(ErrorCode::mismatch, "the sequence belongs to a model of another shape");
-  const std::size_t most = std::min(tokens.size(), state_->chunk_tokens(pool.size()));
-  TERN_TRY_VOID(sequence.reserve(tokens.size(), most, &pool));
+  return part.sequence->reserve(part.tokens.size(), std::min(part.tokens.size(), step), &pool);
+}
+
+void Model::forward(std::span<Part> parts, ThreadPool& pool) {
+  const std::size_t chunk_tokens = state_->chunk_tokens(pool.size());
+  std::size_t all = 0;
+  for (Part& part : parts) {
+    part.result = state_->admit(part, chunk_tokens, pool);
+    if (part.result) all += part.tokens.size();
+  }
+  const std::size_t most = std::min(all, chunk_tokens);
   try {
     state_->scratch.reserve(state_->scratch_floats(most, pool.size()));
   } catch (const std::bad_alloc&) {
-    return fail(ErrorCode::no_memory,
-                "no memory for the activations of " + std::to_string(most) + " tokens");
+    for (Part& part : parts)
+      if (part.result)
+        part.result = fail(ErrorCode::no_memory,
+                           "no memory for the activations of " + std::to_string(most) + " tokens");
+    return;
   }
-  for (std::size_t begin = 0; begin < tokens.size(); begin += most) {
-    const std::size_t n = std::min(most, tokens.size() - begin);
-    const bool end = begin + n == tokens.size();
-    Chunk chunk{n, sequence.position(), sequence, state_->scratch, pool};
-    const LogitsMode wanted = mode == LogitsMode::last && !end ? LogitsMode::none : mode;
-    const auto part = mode == LogitsMode::all ? logits.subspan(begin * vocab, n * vocab) : logits;
-    if (auto done = state_->run(tokens.subspan(begin, n), wanted, part, chunk); !done) {
-      sequence.reset();
-      return done;
+  Cutter cutter(parts);
+  std::vector<Piece> pieces;
+  std::vector<Chunk> chunks;
+  while (cutter.next(most, pieces, chunks)) {
+    Step step{chunks.back().first + chunks.back().tokens, chunks, state_->scratch, pool};
+    state_->run(pieces, step);
+    for (std::size_t i = 0; i < pieces.size(); ++i) {
+      if (pieces[i].part->result)
+        chunks[i].sequence->advance(chunks[i].tokens);
+      else
+        chunks[i].sequence->reset();
     }
-    sequence.advance(n);
   }
-  return {};
+}
+
+Result<void> Model::forward(std::span<const TokenId> tokens, state::Sequence& sequence,
+                            LogitsMode mode, std::span<float> logits, ThreadPool& pool) {
+  Part part{tokens, &sequence, mode, logits};
+  forward({&part, 1}, pool);
+  return part.result;
 }
 
 }  // namespace tern::model

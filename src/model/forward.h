@@ -21,6 +21,17 @@ using TokenId = std::uint32_t;
 /// Which positions of a chunk get logits.
 enum class LogitsMode : std::uint8_t { none, last, all };
 
+/// What one sequence contributes to a step of the model, and what it gets back.
+struct Part {
+  std::span<const TokenId> tokens;      ///< one or more, to be appended to the sequence
+  state::Sequence* sequence = nullptr;  ///< in no other part of the step
+  LogitsMode mode = LogitsMode::last;
+  /// Nothing, [vocab_size] of the last token, or [tokens, vocab_size], as `mode` says. Spans that
+  /// lie behind one another in memory, in the order of the parts, come from one product.
+  std::span<float> logits = {};
+  Result<void> result = {};
+};
+
 /// Bytes that a conversation of some length takes.
 struct MemoryNeeds {
   std::uint64_t weights = 0;  ///< in the mapped files
@@ -62,17 +73,20 @@ class Model {
   /// An empty sequence, whose cache leaves out what is folded; errors as Sequence::create.
   Result<state::Sequence> new_sequence(const state::KvConfig& kv, std::size_t capacity) const;
 
-  /// Appends `tokens` (one or more) to `sequence`.
+  /// Appends the tokens of every part to its sequence. The parts go through the layers together,
+  /// 512 tokens at a time, so that a weight is read once for all of them. Whatever the other parts
+  /// are, however the tokens of a conversation are cut into calls, and whatever the number of
+  /// threads, the results of a sequence are the same bits.
   ///
-  /// `logits` receives nothing, [vocab_size] of the last token, or [tokens, vocab_size]; it must
-  /// have exactly that size. However the tokens of a conversation are cut into calls, and whatever
-  /// the number of threads, the results are the same bits.
-  ///
+  /// A part whose result is an error does not disturb the others:
   /// @error mismatch   a token outside the vocabulary, or a sequence of another model
   /// @error too_large  the sequence has no room left
-  /// @error no_memory  for pages or activations
+  /// @error no_memory  for pages; for activations, and then of every part
   /// @error numeric    an activation that is not finite: a broken model file
   /// After `numeric` the sequence is empty (reset); after the others it is unchanged.
+  void forward(std::span<Part> parts, ThreadPool& pool);
+
+  /// The same for one sequence.
   Result<void> forward(std::span<const TokenId> tokens, state::Sequence& sequence, LogitsMode mode,
                        std::span<float> logits, ThreadPool& pool);
 

@@ -6,8 +6,9 @@
 //   S = exp(delta A) S + delta X B^T;  Y = S C + D X    one state for each head, see kernels/ssd.h
 //   y = out_proj(norm(Y * silu(z)))                     gate first, then RMS by groups
 //
-// Between the projections nothing crosses the groups, so each group runs through all steps and all
-// tokens on one thread, a block of tokens at a time, and what the steps hand on stays in its cache.
+// Between the projections nothing crosses the groups of a sequence, so each of them runs through
+// all steps and all tokens on one thread, a block of tokens at a time, and what the steps hand on
+// stays in its cache.
 #include <algorithm>
 
 #include "kernels/conv.h"
@@ -46,13 +47,13 @@ struct Block {
   }
 };
 
-/// One group of a layer and the tokens of a chunk.
+/// One group of a layer and the tokens of one sequence.
 struct Group {
   const MambaConfig& c;
   const MambaWeights& w;
   float norm_eps;
   std::size_t index;        // of the group
-  std::size_t tokens;       // of the chunk
+  std::size_t tokens;       // of the sequence's chunk
   std::size_t position;     // of its first token
   const float* zxBCdt;      // [tokens, in_proj_dim]
   std::span<float> before;  // [conv_kernel - 1, conv_dim]
@@ -170,38 +171,40 @@ std::size_t mamba_state_values(const MambaConfig& c) {
   return c.n_groups * group_shape(c).kept_values();
 }
 
-std::size_t mamba_scratch(const MambaConfig& c, std::size_t tokens) {
+std::size_t mamba_scratch(const MambaConfig& c, std::size_t tokens, std::size_t threads) {
   return Scratch::padded(tokens * c.in_proj_dim()) + Scratch::padded(tokens * c.d_inner()) +
-         c.n_groups * Block::floats(group_shape(c));
+         threads * Block::floats(group_shape(c));
 }
 
 void mamba(const MambaConfig& c, float norm_eps, const MambaWeights& w, std::size_t layer,
-           const Input& x, std::span<float> y, Chunk& chunk) {
-  const Scratch::Frame frame(chunk.scratch);
-  const auto zxBCdt = chunk.scratch.take(chunk.tokens * c.in_proj_dim());
-  const auto Y = chunk.scratch.take(chunk.tokens * c.d_inner());
+           const Input& x, std::span<float> y, Step& step) {
+  const Scratch::Frame frame(step.scratch);
+  const auto zxBCdt = step.scratch.take(step.tokens * c.in_proj_dim());
+  const auto Y = step.scratch.take(step.tokens * c.d_inner());
   const kernels::SsdShape shape = group_shape(c);
-  const std::size_t memory = Block::floats(shape), kept = shape.kept_values();
-  const auto blocks = chunk.scratch.take(c.n_groups * memory);
+  const std::size_t kept = shape.kept_values();
 
-  linear(w.in_proj, x, zxBCdt, chunk);
-  const auto before = chunk.sequence.conv_state(layer), states = chunk.sequence.ssm_state(layer);
-  const std::size_t work = chunk.tokens * shape.heads * c.head_dim * c.state_size / 4;
-  parallel(chunk, c.n_groups, work, [&](std::size_t g) {
+  linear(w.in_proj, x, zxBCdt, step);
+  const std::size_t count = step.chunks.size() * c.n_groups;
+  const std::size_t work =
+      step.tokens * shape.heads * c.head_dim * c.state_size / (4 * step.chunks.size());
+  parallel(step, count, work, Block::floats(shape), [&](std::size_t i, std::span<float> memory) {
+    const Chunk& chunk = step.chunks[i / c.n_groups];
+    const std::size_t g = i % c.n_groups;
     Group{.c = c,
           .w = w,
           .norm_eps = norm_eps,
           .index = g,
           .tokens = chunk.tokens,
           .position = chunk.position,
-          .zxBCdt = zxBCdt.data(),
-          .before = before,
-          .kept = states.subspan(g * kept, kept),
-          .y = Y.data(),
-          .block = Block(shape, blocks.subspan(g * memory, memory))}
+          .zxBCdt = zxBCdt.data() + chunk.first * c.in_proj_dim(),
+          .before = chunk.sequence->conv_state(layer),
+          .kept = chunk.sequence->ssm_state(layer).subspan(g * kept, kept),
+          .y = Y.data() + chunk.first * c.d_inner(),
+          .block = Block(shape, memory)}
         .run();
   });
-  linear(w.out_proj, Y, y, chunk);
+  linear(w.out_proj, Y, y, step);
 }
 
 }  // namespace tern::model

@@ -27,17 +27,17 @@ std::span<std::uint32_t> take_ids(Scratch& scratch, std::size_t n) {
   return {reinterpret_cast<std::uint32_t*>(scratch.take(n).data()), n};
 }
 
-Plan choose(const MoeConfig& c, const MoeWeights& w, const Input& x, Chunk& chunk) {
-  const std::size_t choices = chunk.tokens * c.top_k;
-  Plan plan{take_ids(chunk.scratch, choices),       chunk.scratch.take(choices),
-            take_ids(chunk.scratch, c.experts + 1), take_ids(chunk.scratch, choices),
-            take_ids(chunk.scratch, choices),       {}};
-  const auto logits = chunk.scratch.take(chunk.tokens * c.experts);
-  const auto work = chunk.scratch.take(chunk.tokens * (2 * c.experts + c.n_group));
+Plan choose(const MoeConfig& c, const MoeWeights& w, const Input& x, Step& step) {
+  const std::size_t choices = step.tokens * c.top_k;
+  Plan plan{take_ids(step.scratch, choices),       step.scratch.take(choices),
+            take_ids(step.scratch, c.experts + 1), take_ids(step.scratch, choices),
+            take_ids(step.scratch, choices),       {}};
+  const auto logits = step.scratch.take(step.tokens * c.experts);
+  const auto work = step.scratch.take(step.tokens * (2 * c.experts + c.n_group));
   const kernels::Routing routing{c.top_k, c.n_group, c.topk_group, c.norm_topk_prob,
                                  c.routed_scaling_factor};
-  linear(w.gate, x, logits, chunk);
-  for_tokens(chunk, 30 * c.experts, [&](std::size_t t) {
+  linear(w.gate, x, logits, step);
+  for_tokens(step, 30 * c.experts, [&](std::size_t t) {
     const std::size_t each = 2 * c.experts + c.n_group;
     kernels::route(logits.subspan(t * c.experts, c.experts), w.e_score_correction_bias.span(),
                    routing, plan.experts.subspan(t * c.top_k, c.top_k),
@@ -47,7 +47,7 @@ Plan choose(const MoeConfig& c, const MoeWeights& w, const Input& x, Chunk& chun
   std::ranges::fill(plan.starts, 0u);
   for (const std::uint32_t e : plan.experts) ++plan.starts[e + 1];
   for (std::size_t e = 0; e < c.experts; ++e) plan.starts[e + 1] += plan.starts[e];
-  const auto next = take_ids(chunk.scratch, c.experts);
+  const auto next = take_ids(step.scratch, c.experts);
   std::ranges::copy(plan.starts.first(c.experts), next.begin());
   for (std::size_t i = 0; i < choices; ++i) {
     plan.rows[i] = next[plan.experts[i]]++;
@@ -94,13 +94,13 @@ void multiply(const Product& product, std::size_t first, std::size_t n, float* y
 }
 
 /// All products of the workspace, cut by outputs so that a single token keeps all threads busy.
-void multiply_all(Workspace& work, Chunk& chunk, void (*finish)(float*, std::size_t)) {
+void multiply_all(Workspace& work, Step& step, void (*finish)(float*, std::size_t)) {
   work.pieces.clear();
-  const std::size_t piece = chunk.tokens == 1 ? kTokenPiece : kPiece;
+  const std::size_t piece = step.tokens == 1 ? kTokenPiece : kPiece;
   for (const Product& product : work.products)
     for (std::size_t first = 0; first < product.weight->rows; first += piece)
       work.pieces.push_back({&product, first});
-  chunk.pool.parallel_for(work.pieces.size(), 1, [&](std::size_t i, std::size_t) {
+  step.pool.parallel_for(work.pieces.size(), 1, [&](std::size_t i, std::size_t) {
     const auto& [product, first] = work.pieces[i];
     const std::size_t outputs = product->weight->rows, n = std::min(piece, outputs - first);
     float* const y = product->y + first;
@@ -112,22 +112,22 @@ void multiply_all(Workspace& work, Chunk& chunk, void (*finish)(float*, std::siz
 
 /// h = relu^2(up x) for every expert that was chosen and the shared one, which has rows of its own.
 void up(const MoeWeights& w, const Plan& plan, std::span<const float> in, const Input& x,
-        std::span<float> h, std::span<float> shared_h, Chunk& chunk, Workspace& work) {
+        std::span<float> h, std::span<float> shared_h, Step& step, Workspace& work) {
   const quant::Matrix& first = w.up_proj[0];
-  const std::size_t active = plan.active.size(), tokens = chunk.tokens;
+  const std::size_t active = plan.active.size(), tokens = step.tokens;
   const bool shared = !shared_h.empty();
   work.products.clear();
   if (shared) {
     const Linear& linear = w.shared.up_proj;
     work.products.push_back({&linear.matrix.weight, &work.shared, shared_h.data(), &linear.bias});
     work.shared.prepare(linear.matrix.weight, x.of(linear.matrix.weight).data(), tokens,
-                        linear.matrix.inputs(), &chunk.pool);
+                        linear.matrix.inputs(), &step.pool);
   }
   if (tokens == 1) {
     work.token.prepare(first, in.data(), 1, first.cols, nullptr);
   } else {
     if (work.experts.size() < active) work.experts.resize(active);
-    chunk.pool.parallel_for(active, 1, [&](std::size_t i, std::size_t) {
+    step.pool.parallel_for(active, 1, [&](std::size_t i, std::size_t) {
       const std::size_t row = plan.starts[plan.active[i]];
       const std::size_t rows = plan.starts[plan.active[i] + 1] - row;
       work.experts[i].gather(first, in.data(), plan.tokens.subspan(row, rows), first.cols);
@@ -138,17 +138,17 @@ void up(const MoeWeights& w, const Plan& plan, std::span<const float> in, const 
     work.products.push_back({&w.up_proj[e], tokens == 1 ? &work.token : &work.experts[i],
                              h.data() + plan.starts[e] * first.rows});
   }
-  multiply_all(work, chunk, kernels::ops().relu2);
+  multiply_all(work, step, kernels::ops().relu2);
 }
 
 /// The products with `down`, ready to run; y of an expert are rows of `out`.
 void prepare_down(const MoeWeights& w, const Plan& plan, std::span<float> h,
                   std::span<float> shared_h, std::span<float> out, std::span<float> shared_out,
-                  Chunk& chunk, Workspace& work) {
+                  Step& step, Workspace& work) {
   const quant::Matrix& first = w.down_proj[0];
   const std::size_t active = plan.active.size(), shared = shared_h.empty() ? 0 : 1;
-  rotate_for(first, h, chunk);
-  if (shared != 0) rotate_for(w.shared.down_proj.matrix.weight, shared_h, chunk);
+  rotate_for(first, h, step);
+  if (shared != 0) rotate_for(w.shared.down_proj.matrix.weight, shared_h, step);
   if (work.experts.size() < active) work.experts.resize(active);
   work.products.clear();
   if (shared != 0) {
@@ -160,9 +160,9 @@ void prepare_down(const MoeWeights& w, const Plan& plan, std::span<float> h,
     work.products.push_back(
         {&w.down_proj[e], &work.experts[i], out.data() + plan.starts[e] * first.rows});
   }
-  chunk.pool.parallel_for(active + shared, 1, [&](std::size_t i, std::size_t) {
+  step.pool.parallel_for(active + shared, 1, [&](std::size_t i, std::size_t) {
     if (i < shared)
-      return work.shared.prepare(*work.products[0].weight, shared_h.data(), chunk.tokens,
+      return work.shared.prepare(*work.products[0].weight, shared_h.data(), step.tokens,
                                  work.products[0].weight->cols, nullptr);
     const std::size_t e = plan.active[i - shared], row = plan.starts[e];
     work.experts[i - shared].prepare(first, h.data() + row * first.cols, plan.starts[e + 1] - row,
@@ -184,11 +184,11 @@ void combine(const MoeConfig& c, const Plan& plan, std::size_t t, const float* o
 /// One token's products with `down` and their sum, a piece of outputs at a time: the pieces of all
 /// experts never leave the cache.
 void down_one_token(const MoeConfig& c, const Plan& plan, std::span<float> y, bool shared,
-                    Chunk& chunk, const Workspace& work) {
+                    Step& step, const Workspace& work) {
   const std::size_t outputs = y.size();
   constexpr std::size_t kRows = 192;
   const std::size_t pieces = (outputs + kRows - 1) / kRows;
-  chunk.pool.parallel_for(pieces, 1, [&](std::size_t piece, std::size_t) {
+  step.pool.parallel_for(pieces, 1, [&](std::size_t piece, std::size_t) {
     const std::size_t first = piece * kRows, n = std::min(kRows, outputs - first);
     float out[kMaxTopK * kRows], shared_out[kRows];
     for (std::size_t i = 0; i < work.products.size(); ++i) {
@@ -212,42 +212,41 @@ std::size_t moe_scratch(const MoeConfig& c, std::size_t hidden, std::size_t toke
          Scratch::padded(tokens * c.shared);
 }
 
-void moe(const MoeConfig& c, const MoeWeights& w, const Input& x, std::span<float> y,
-         Chunk& chunk) {
+void moe(const MoeConfig& c, const MoeWeights& w, const Input& x, std::span<float> y, Step& step) {
   thread_local Workspace work;
-  const Scratch::Frame frame(chunk.scratch);
-  const std::size_t tokens = chunk.tokens, hidden = y.size() / tokens;
+  const Scratch::Frame frame(step.scratch);
+  const std::size_t tokens = step.tokens, hidden = y.size() / tokens;
   const std::size_t channels = c.latent > 0 ? c.latent : hidden, choices = tokens * c.top_k;
-  const Plan plan = choose(c, w, x, chunk);
+  const Plan plan = choose(c, w, x, step);
 
   std::span<const float> in = x.of(w.up_proj[0]);  // what the routed experts see
   if (c.latent > 0) {
-    const auto latent = chunk.scratch.take(tokens * channels);
-    linear(w.fc1_latent_proj, x, latent, chunk);
-    rotate_for(w.up_proj[0], latent, chunk);
+    const auto latent = step.scratch.take(tokens * channels);
+    linear(w.fc1_latent_proj, x, latent, step);
+    rotate_for(w.up_proj[0], latent, step);
     in = latent;
   }
-  const auto h = chunk.scratch.take(choices * c.intermediate);
-  const auto shared_h = chunk.scratch.take(tokens * c.shared);
-  up(w, plan, in, x, h, shared_h, chunk, work);
+  const auto h = step.scratch.take(choices * c.intermediate);
+  const auto shared_h = step.scratch.take(tokens * c.shared);
+  up(w, plan, in, x, h, shared_h, step, work);
 
-  const auto out = chunk.scratch.take(choices * channels);
-  const auto shared_out = chunk.scratch.take(c.shared == 0 ? 0 : tokens * hidden);
-  prepare_down(w, plan, h, shared_h, out, shared_out, chunk, work);
+  const auto out = step.scratch.take(choices * channels);
+  const auto shared_out = step.scratch.take(c.shared == 0 ? 0 : tokens * hidden);
+  prepare_down(w, plan, h, shared_h, out, shared_out, step, work);
   if (tokens == 1 && c.latent == 0 && c.top_k <= kMaxTopK)
-    return down_one_token(c, plan, y, c.shared > 0, chunk, work);
-  multiply_all(work, chunk, nullptr);
+    return down_one_token(c, plan, y, c.shared > 0, step, work);
+  multiply_all(work, step, nullptr);
 
-  const auto sum = c.latent > 0 ? chunk.scratch.take(tokens * channels) : y;
+  const auto sum = c.latent > 0 ? step.scratch.take(tokens * channels) : y;
   const bool together = c.shared > 0 && c.latent == 0;
-  for_tokens(chunk, c.top_k * channels, [&](std::size_t t) {
+  for_tokens(step, c.top_k * channels, [&](std::size_t t) {
     combine(c, plan, t, out.data(), together ? shared_out.data() : nullptr, channels, channels,
             sum.data() + t * channels);
   });
   if (c.latent == 0) return;
-  linear(w.fc2_latent_proj, sum, y, chunk);
+  linear(w.fc2_latent_proj, sum, y, step);
   if (c.shared == 0) return;
-  for_tokens(chunk, hidden, [&](std::size_t t) {
+  for_tokens(step, hidden, [&](std::size_t t) {
     kernels::ops().add(y.data() + t * hidden, shared_out.data() + t * hidden, hidden);
   });
 }

@@ -1,7 +1,5 @@
 #include "state/sequence.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <new>
 #include <optional>
@@ -9,18 +7,12 @@
 
 #include "base/check.h"
 #include "base/checked.h"
+#include "base/memory.h"
 
 namespace tern::state {
 namespace {
 
 using kernels::kKvPageTokens;
-
-std::uint64_t physical_memory() {
-  const long pages = ::sysconf(_SC_PHYS_PAGES), size = ::sysconf(_SC_PAGE_SIZE);
-  return pages > 0 && size > 0
-             ? static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(size)
-             : std::uint64_t(-1);
-}
 
 std::optional<std::uint64_t> product(std::initializer_list<std::uint64_t> factors) {
   return checked_product(std::span(factors.begin(), factors.size()));
