@@ -9,6 +9,7 @@
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <tern/tern.hpp>
@@ -163,14 +164,59 @@ tern::KvOptions kv_options(const std::string& kv, std::size_t quantized_start) {
   return options;
 }
 
+/// Shows the caller's function how loading goes, and looks for Ctrl-C. The engine keeps its
+/// callback for good: after loading it does nothing.
+class Watch {
+ public:
+  explicit Watch(nb::object progress) : progress_(std::move(progress)) {}
+
+  void report(std::string_view what, std::size_t done, std::size_t total) {
+    if (!loading_) return;
+    const nb::gil_scoped_acquire acquire;
+    if (raised_) return;
+    try {
+      if (PyErr_CheckSignals() != 0) throw nb::python_error();
+      if (!progress_.is_none()) progress_(nb::str(what.data(), what.size()), done, total);
+    } catch (nb::python_error& error) {
+      raised_ = std::make_unique<nb::python_error>(std::move(error));
+      cancel.request();
+    }
+  }
+
+  /// Throws what the caller's function threw.
+  void finish() {
+    loading_ = false;
+    progress_ = nb::none();
+    if (!raised_) return;
+    const std::unique_ptr<nb::python_error> raised = std::move(raised_);
+    raised->restore();
+    throw nb::python_error();
+  }
+
+  tern::Cancel cancel;
+
+ private:
+  nb::object progress_;
+  std::unique_ptr<nb::python_error> raised_;
+  std::atomic<bool> loading_{true};
+};
+
 std::unique_ptr<tern::Model> load(const std::string& model, std::size_t threads,
                                   std::size_t context, const std::string& kv,
-                                  std::size_t quantized_start) {
+                                  const std::string& revision, bool pull, nb::object progress) {
+  const auto watch = std::make_shared<Watch>(std::move(progress));
   tern::LoadOptions options;
   options.threads = threads;
   options.context = context;
-  options.kv = kv_options(kv, quantized_start);
+  options.kv = kv_options(kv, 0);
+  options.revision = revision;
+  options.pull = pull;
+  options.cancel = &watch->cancel;
+  options.progress = [watch](std::string_view what, std::size_t done, std::size_t total) {
+    watch->report(what, done, total);
+  };
   auto loaded = without_gil([&] { return tern::Model::load(model, options); });
+  watch->finish();
   return std::make_unique<tern::Model>(value_of(std::move(loaded)));
 }
 
@@ -246,7 +292,8 @@ std::uint32_t sample(ChainSampler& sampler, const Floats& logits) {
 
 void bind_model(nb::module_& m) {
   nb::class_<tern::Model>(m, "Model")
-      .def_static("load", &load, "model"_a, "threads"_a, "context"_a, "kv"_a, "quantized_start"_a)
+      .def_static("load", &load, "model"_a, "threads"_a, "context"_a, "kv"_a, "revision"_a,
+                  "pull"_a, "progress"_a.none())
       .def("info", &info)
       .def("tokenizer_info", &tokenizer_info)
       .def("side_file", [](const tern::Model& model,

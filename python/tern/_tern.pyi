@@ -1,5 +1,6 @@
 """The native half: python/src/module.cpp. Not part of the interface; may change at any time."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,13 @@ from numpy.typing import NDArray
 class Model:
     @staticmethod
     def load(
-        model: str, threads: int, context: int, kv: str, quantized_start: int
+        model: str,
+        threads: int,
+        context: int,
+        kv: str,
+        revision: str,
+        pull: bool,
+        progress: Callable[[str, int, int], Any] | None,
     ) -> Model: ...
     def info(self) -> dict[str, Any]: ...
     def tokenizer_info(self) -> dict[str, Any]: ...

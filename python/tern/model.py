@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -104,11 +105,14 @@ def load(
     kv: str | None = None,
     ctx: int | None = None,
     threads: int | None = None,
+    pull: bool = True,
+    progress: Callable[[str, int, int], Any] | None = None,
 ) -> tuple[Model, TokenizerWrapper] | tuple[Model, TokenizerWrapper, dict[str, Any]]:
     """Loads a model and its tokenizer.
 
     Args:
-        path_or_hf_repo: A folder, a ``.gguf`` file, a name that ``tern`` takes on its command line, or
+        path_or_hf_repo: A folder, a ``.gguf`` file, a model's name such as
+            ``"majentik/Nemotron-3-Nano-Omni-30B-A3B-Reasoning-TurboQuant-MLX-4bit-TQ-KV"``, or
             ``"demo"``, the model inside the library.
         tokenizer_config: ``chat_template`` (a text) and ``eos_token`` (one more token that ends an
             answer) are understood; ``trust_remote_code`` is accepted.
@@ -122,6 +126,10 @@ def load(
             model's name promises, else f16. docs/kv-cache.md lists them.
         ctx: Most tokens of a conversation; None: the model's limit, or what memory allows.
         threads: None: every CPU that the process may use.
+        pull: Whether a model that is named, and is not in the cache of Hugging Face's tools, is
+            downloaded; as with mlx_lm, it is. HF_HUB_OFFLINE is respected.
+        progress: Called with what is done ("downloading": in bytes), how much, and of how much. An
+            exception ends the loading.
 
     Returns:
         ``(model, tokenizer)``, or ``(model, tokenizer, config)``.
@@ -132,14 +140,14 @@ def load(
                           "edit config.json beside the weights")
     if adapter_path is not None:
         raise Unsupported("adapters are not supported", "adapter_path", "fuse it into the weights")
-    if revision is not None:
-        raise Unsupported("revisions are not supported for files", "revision")
     native = _tern.Model.load(
         model=os.fspath(path_or_hf_repo),
         threads=_count(threads, "threads"),
         context=_count(ctx, "ctx"),
         kv=kv or "",
-        quantized_start=0,
+        revision=revision or "",
+        pull=pull,
+        progress=progress,
     )
     model = Model(native)
     tokenizer = TokenizerWrapper(native, **_tokenizer_options(tokenizer_config))
