@@ -1,5 +1,6 @@
 #include <fcntl.h>
 #include <histedit.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,12 +27,35 @@ extern "C" void on_continue(int) {
   continued = 1;
 }
 
+/// While it lives, signals that the prompt reacts to wait for `waiting_mask`, so that none falls
+/// between a look at what came and the wait that follows.
+class SignalsOnlyWhenWaiting {
+ public:
+  SignalsOnlyWhenWaiting() {
+    sigset_t blocked;
+    sigemptyset(&blocked);
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGWINCH, SIGCONT})
+      sigaddset(&blocked, signal);
+    ::pthread_sigmask(SIG_BLOCK, &blocked, &before_);
+  }
+  ~SignalsOnlyWhenWaiting() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalsOnlyWhenWaiting(const SignalsOnlyWhenWaiting&) = delete;
+  SignalsOnlyWhenWaiting& operator=(const SignalsOnlyWhenWaiting&) = delete;
+
+  const sigset_t& waiting_mask() const { return before_; }
+
+ private:
+  sigset_t before_;
+};
+
 struct Deleter {
   void operator()(EditLine* editor) const { el_end(editor); }
   void operator()(History* history) const { history_end(history); }
 };
 
 class EditedLines : public LineReader {
+  static constexpr char kEndOfInput = 4;  // Ctrl-D
+
  public:
   EditedLines(std::FILE* terminal, std::string history_file)
       : history_file_(std::move(history_file)), history_(history_init()) {
@@ -56,8 +80,11 @@ class EditedLines : public LineReader {
 
   Status next(const std::string& prompt, std::string& line) override {
     if (!editor_) return Status::failed;
+    const SignalsOnlyWhenWaiting signals;
+    waiting_mask_ = &signals.waiting_mask();
     prompt_ = prompt;
     stopped_by_ = Status::line;
+    first_byte_ = true;
     int count = 0;
     const char* typed = el_gets(editor_.get(), &count);
     if (stopped_by_ != Status::line) {
@@ -100,31 +127,49 @@ class EditedLines : public LineReader {
     return info != nullptr && info->lastchar > info->buffer;
   }
 
+  /// Waits for a key, and meanwhile for signals. @return false with the reason in stopped_by_
+  bool wait(EditLine* editor) {
+    for (;;) {
+      pollfd input = {.fd = STDIN_FILENO, .events = POLLIN, .revents = 0};
+      if (::ppoll(&input, 1, nullptr, waiting_mask_) >= 0) return true;
+      if (errno != EINTR || Interrupts::received() != 0) {
+        stopped_by_ = errno == EINTR ? Status::interrupted : Status::failed;
+        return false;
+      }
+      if (continued != 0) {  // after Ctrl-Z and fg the shell has reset the terminal
+        continued = 0;
+        el_set(editor, EL_PREP_TERM, 1);
+        el_set(editor, EL_REFRESH);
+      }
+      if (window_changed != 0) {
+        window_changed = 0;
+        el_resize(editor);
+      }
+    }
+  }
+
+  /// One byte; false with the reason in stopped_by_.
+  bool read_byte(EditLine* editor, char& byte) {
+    ssize_t got = 0;
+    do {
+      if (!wait(editor)) return false;
+      got = ::read(STDIN_FILENO, &byte, 1);
+    } while (got < 0 && (errno == EINTR || errno == EAGAIN));
+    if (got <= 0) stopped_by_ = got == 0 ? Status::end : Status::failed;
+    // A Ctrl-D that came while the terminal still was in line mode, before this prompt, is a zero
+    // there (Linux's n_tty).
+    if (got == 1 && byte == 0 && first_byte_) byte = kEndOfInput;
+    first_byte_ = false;
+    return got == 1;
+  }
+
   /// One character of the terminal's locale. @return 1, or -1 with the reason in stopped_by_
   static int read_character(EditLine* editor, wchar_t* character) {
     EditedLines& reader = *self(editor);
     std::mbstate_t state{};
     for (;;) {
       char byte = 0;
-      const ssize_t got = ::read(STDIN_FILENO, &byte, 1);
-      if (got < 0 && errno == EINTR && Interrupts::received() == 0) {
-        if (continued != 0) {  // after Ctrl-Z and fg the shell has reset the terminal
-          continued = 0;
-          el_set(editor, EL_PREP_TERM, 1);
-          el_set(editor, EL_REFRESH);
-        }
-        if (window_changed != 0) {
-          window_changed = 0;
-          el_resize(editor);
-        }
-        continue;
-      }
-      if (got <= 0) {
-        reader.stopped_by_ = got == 0         ? Status::end
-                             : errno == EINTR ? Status::interrupted
-                                              : Status::failed;
-        return -1;
-      }
+      if (!reader.read_byte(editor, byte)) return -1;
       const std::size_t used = std::mbrtowc(character, &byte, 1, &state);
       if (used == static_cast<std::size_t>(-2)) continue;  // more bytes of this character follow
       if (used == static_cast<std::size_t>(-1)) {
@@ -156,6 +201,8 @@ class EditedLines : public LineReader {
   HistEvent event_{};
   Status stopped_by_ = Status::line;
   bool interrupted_text_ = false;
+  bool first_byte_ = true;
+  const sigset_t* waiting_mask_ = nullptr;
 };
 
 }  // namespace

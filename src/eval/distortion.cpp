@@ -108,6 +108,7 @@ Result<DistortionReport> measure(const DistortionOptions& options, ThreadPool& p
                                                          .seed = options.seed},
                                                         pool, [&](std::size_t done) {
                                                           watch.report(what, done, options.vectors);
+                                                          return watch.check().has_value();
                                                         }));
     for (const auto& row : rows) report.rows.push_back({dim, row});
   }

@@ -17,9 +17,11 @@ namespace tern::kernels {
 namespace avx2 {
 namespace {
 #define TERN_TARGET TERN_TARGET_AVX2
-constexpr std::size_t kRegisters = 4;  // accumulators that fit beside what is decoded
+constexpr RowTiles kTiles = {.floats = 6, .whole = 4, .direct = 4};
+#include "kernels/attention_floats.inc.h"
+#include "kernels/attention_whole.inc.h"
 #include "kernels/exp.inc.h"
-// needs exp
+// needs the other three
 #include "kernels/attention_lanes.inc.h"
 #undef TERN_TARGET
 }  // namespace
@@ -28,9 +30,11 @@ constexpr std::size_t kRegisters = 4;  // accumulators that fit beside what is d
 namespace avx512 {
 namespace {
 #define TERN_TARGET TERN_TARGET_AVX512
-constexpr std::size_t kRegisters = 16;
+constexpr RowTiles kTiles = {.floats = 16, .whole = 16, .direct = 16};
+#include "kernels/attention_floats.inc.h"
+#include "kernels/attention_whole.inc.h"
 #include "kernels/exp.inc.h"
-// needs exp
+// needs the other three
 #include "kernels/attention_lanes.inc.h"
 #undef TERN_TARGET
 }  // namespace
@@ -40,19 +44,58 @@ constexpr std::size_t kRegisters = 16;
 
 namespace {
 
-std::size_t tile_rows(Isa isa) {
+constexpr std::size_t kMostTileRows = 16;
+
+RowTiles tiles_of(Isa isa) {
 #if defined(__x86_64__)
-  if (isa == Isa::avx2) return avx2::kRegisters;
-  if (isa >= Isa::avx512) return avx512::kRegisters;
+  if (isa == Isa::avx2) return avx2::kTiles;
+  if (isa >= Isa::avx512) return avx512::kTiles;
 #endif
   static_cast<void>(isa);
-  return 1;
+  return {};
+}
+
+/// Lays out a tile of rows [rows][head_dim] for the registers: [head_dim][rows].
+void lay_out(std::span<const float> q, std::size_t rows, float* to) {
+  const std::size_t d = q.size() / rows;
+  for (std::size_t r = 0; r < rows; ++r)
+    for (std::size_t i = 0; i < d; ++i) to[i * rows + r] = q[r * d + i];
+}
+
+/// The same for keys of codes: rounded to whole numbers of a step for each row, in pairs
+/// [head_dim / 2][rows], then the steps [rows], then for each segment the sums [rows] of a row's
+/// rounded elements.
+void lay_out_whole(const KvLayout& keys, std::span<const float> q, std::size_t rows, float* to) {
+  const std::size_t d = q.size() / rows;
+  float* const steps = to + d / 2 * rows;
+  for (std::size_t r = 0; r < rows; ++r) {
+    const std::span<const float> row = q.subspan(r * d, d);
+    float greatest = 0, sum = 0;  // the sum: whether all are numbers
+    for (const float x : row) greatest = std::max(greatest, std::abs(x)), sum += std::abs(x);
+    steps[r] = std::isfinite(sum) ? greatest / kWholeQuery : sum;
+    const float inverse = greatest >= 0x1p-100f ? kWholeQuery / greatest : 0.0f;
+    const auto rounded = [&](std::size_t i) {
+      return std::isfinite(sum) ? static_cast<std::int16_t>(std::lrint(row[i] * inverse)) : 0;
+    };
+    std::size_t index = 0;
+    for (const KvSegment& s : keys.segments()) {
+      std::int64_t total = 0;
+      for (std::size_t pair = 0; pair < s.count / 2; ++pair) {
+        const auto [first, second] = key_pair(s.code, pair);
+        const std::int16_t two[2] = {static_cast<std::int16_t>(rounded(s.first + first)),
+                                     static_cast<std::int16_t>(rounded(s.first + second))};
+        total += two[0] + two[1];
+        std::memcpy(to + (s.first / 2 + pair) * rows + r, two, sizeof two);
+      }
+      steps[++index * rows + r] = static_cast<float>(total) * steps[r];
+    }
+  }
 }
 
 }  // namespace
 
 bool has_parts(Isa isa) {
-  return tile_rows(isa) > 1;
+  return tiles_of(isa).floats > 1;
 }
 
 std::size_t parts(const KvHead&, const Queries& queries) {
@@ -68,25 +111,31 @@ bool sees(const KvHead& kv, const Queries& queries, std::size_t part) {
 }
 
 void prepare(const KvHead& kv, const Queries& queries, std::span<float> prepared, Isa isa) {
-  const std::size_t d = kv.head_dim(), rows = queries.rows(), most = tile_rows(isa);
+  const std::size_t d = kv.head_dim(), rows = queries.rows();
   const float scale = 1.0f / std::sqrt(static_cast<float>(d));
-  const quant::Rotation& rotation = kv.main.keys.layout->codec().rotation();
-  float memory[quant::KvCodec::kMaxDim];
-  const std::span x(memory, d);
-  for (std::size_t first = 0; first < rows;) {
-    const std::size_t n = tile_of(rows - first, most);
-    for (std::size_t r = 0; r < n; ++r) {
-      const float* q = queries.q + row_offset(queries, first + r, d);
-      for (std::size_t i = 0; i < d; ++i) x[i] = q[i] * scale;
-      const auto lay_out = [&](float* to) {
-        for (std::size_t i = 0; i < d; ++i) to[first * d + i * n + r] = x[i];
-      };
-      lay_out(prepared.data() + rows * d);
-      rotation.forward(x);
-      lay_out(prepared.data());
+  float memory[kMostTileRows * quant::KvCodec::kMaxDim];
+  const auto each_tile = [&](const KvLayout& keys, auto lay) {
+    const std::size_t limit = tiles_of(isa).limit(keys, rows, d);
+    for (std::size_t first = 0, n = 0; first < rows; first += n) {
+      n = next_tile(rows - first, limit);
+      const std::span x(memory, n * d);
+      for (std::size_t r = 0; r < n; ++r) {
+        const float* q = queries.q + row_offset(queries, first + r, d);
+        for (std::size_t i = 0; i < d; ++i) x[r * d + i] = q[i] * scale;
+        keys.codec().rotation().forward(x.subspan(r * d, d));
+      }
+      lay(x, n, first * d);
     }
-    first += n;
-  }
+  };
+  const KvLayout& main = *kv.main.keys.layout;
+  each_tile(main, [&](std::span<const float> x, std::size_t n, std::size_t to) {
+    main.whole() ? lay_out_whole(main, x, n, prepared.data() + to)
+                 : lay_out(x, n, prepared.data() + to);
+  });
+  if (!kv.windowed) return;
+  each_tile(*kv.recent.keys.layout, [&](std::span<const float> x, std::size_t n, std::size_t to) {
+    lay_out(x, n, prepared.data() + rows * d + to);
+  });
 }
 
 void start(Attended all, std::size_t rows, std::size_t head_dim) {

@@ -1,6 +1,6 @@
-// bench name: Attention / cache type / isa / tokens / depth. The family's attention layers: 12 KV
-// heads of 128 in turn (6 layers of 2), 16 query heads each, one thread. Items are query rows times
-// positions; bytes are those of the cache.
+// bench name: Attention / cache type / isa / tokens / depth. The family's attention layers: KV
+// heads of 128 in turn (12, as 6 layers have, or what 64 MB of f16 hold), 16 query heads each.
+// Items are multiplications, 2 x 128 for a query row and position; bytes are those of the cache.
 #include <benchmark/benchmark.h>
 
 #include <random>
@@ -12,7 +12,11 @@
 namespace tern::kernels {
 namespace {
 
-constexpr std::size_t kHeads = 12, kQueryHeads = 16, kDim = 128;
+constexpr std::size_t kQueryHeads = 16, kDim = 128;
+
+std::size_t benchmarked_heads(std::size_t depth) {
+  return depth <= 16384 ? 12 : 2;
+}
 
 struct Head {
   std::vector<Buffer<std::byte>> pages;
@@ -26,7 +30,7 @@ struct Side {
   std::vector<Head> heads;
 
   Side(quant::KvScheme scheme, KvSide side, std::size_t tokens)
-      : layout(*quant::KvCodec::create(scheme, kDim, 1), side), heads(kHeads) {
+      : layout(*quant::KvCodec::create(scheme, kDim, 1), side), heads(benchmarked_heads(tokens)) {
     std::mt19937 random(1);
     std::normal_distribution<float> normal;
     Buffer<std::byte> page(layout.page_bytes());
@@ -58,20 +62,22 @@ void attention(benchmark::State& state, quant::KvScheme scheme, Isa isa, std::si
     const KvHead kv = {.main = {keys.view(next), values.view(next)}, .recent = {}};
     attend(kv, queries, scratch.span(), isa);
     benchmark::DoNotOptimize(out.data());
-    next = (next + 1) % kHeads;
+    next = (next + 1) % keys.heads.size();
   }
   const auto runs = static_cast<std::int64_t>(state.iterations());
-  state.SetItemsProcessed(runs * static_cast<std::int64_t>(rows * depth));
+  state.SetItemsProcessed(runs * static_cast<std::int64_t>(2 * kDim * rows * depth));
   state.SetBytesProcessed(
       runs * static_cast<std::int64_t>(2 * depth * keys.layout.codec().vector_bytes()));
 }
 
 const int registered = [] {
   using enum quant::KvScheme;
-  for (const auto scheme : {f32, f16, bf16, q8_0, q4_0, affine4, turbo2, turbo3, turbo4, iso4})
+  for (const auto scheme :
+       {f32, f16, bf16, q8_0, q4_0, affine4, turbo2, turbo3, turbo4, iso3, planar3})
     for (const Isa isa : {Isa::avx2, Isa::avx512})
       for (const auto& [tokens, depth] :
-           {std::pair(1uz, 1024uz), std::pair(1uz, 16384uz), std::pair(8uz, 4096uz)})
+           {std::pair(1uz, 1024uz), std::pair(1uz, 4096uz), std::pair(1uz, 16384uz),
+            std::pair(1uz, 65536uz), std::pair(8uz, 4096uz), std::pair(8uz, 16384uz)})
         if (supported(isa))
           benchmark::RegisterBenchmark(
               ("Attention/" + std::string(quant::name(scheme)) + "/" + std::string(name(isa)) +

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 
 #include "kernels/attention.h"
 
@@ -42,10 +43,42 @@ inline std::size_t row_offset(const Queries& queries, std::size_t row, std::size
   return row / queries.heads * queries.stride + row % queries.heads * head_dim;
 }
 
-/// Rows that are taken together when `left` of them are, at most `most`: 16, 4, 2 or 1.
-inline std::size_t tile_of(std::size_t left, std::size_t most) {
-  const std::size_t rows = std::min(left, most);
-  return rows >= 16 ? 16 : rows >= 4 ? 4 : rows >= 2 ? 2 : 1;
+/// How a form cuts rows into tiles, whose sums stay in registers.
+struct RowTiles {
+  std::size_t floats = 1;  ///< rows that meet an unpacked page of plain numbers at once: 16 or 6
+  std::size_t whole = 1;   ///< of whole numbers
+  std::size_t direct = 1;  ///< up to so many rows meet what is decoded without writing it anywhere
+
+  /// Whether a page of plain numbers is unpacked for rows of one KV head.
+  bool unpacks(std::size_t rows, std::size_t head_dim) const {
+    return rows > direct && head_dim % 16 == 0 && head_dim <= kKvUnpackedDim;
+  }
+  /// The most rows of a tile.
+  std::size_t limit(const KvLayout& keys, std::size_t rows, std::size_t head_dim) const {
+    return keys.whole() ? whole : unpacks(rows, head_dim) ? floats : direct;
+  }
+};
+
+/// Rows of the next tile of `left`: 16, 6, 5, 4, 2 or 1; those of six are cut into nearly equal
+/// ones.
+inline std::size_t next_tile(std::size_t left, std::size_t limit) {
+  if (limit == 6 && left > limit) {
+    const std::size_t tiles = (left + limit - 1) / limit;
+    left = (left + tiles - 1) / tiles;
+  }
+  const std::size_t rows = std::min(left, limit);
+  return rows >= 16 ? 16 : rows >= 7 ? 4 : rows == 3 ? 2 : rows;
+}
+
+/// Greatest magnitude of what is rounded to 16 bits.
+inline constexpr float kWholeQuery = 32767;
+
+/// Elements of a key that pair `pair` of a segment holds: neighbours, or with 2 and 3 bits, whose
+/// words hold four elements, every other one.
+inline std::pair<std::size_t, std::size_t> key_pair(KvCode code, std::size_t pair) {
+  if (code == KvCode::code4 || code == KvCode::code8) return {2 * pair, 2 * pair + 1};
+  const std::size_t first = pair / 2 * 4 + pair % 2;
+  return {first, first + 2};
 }
 
 namespace scalar {

@@ -1,6 +1,7 @@
 #include "kernels/kv_page.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "base/check.h"
@@ -31,6 +32,11 @@ KvCode code_of(unsigned bits) {
       TERN_CHECK(bits == 8);
       return KvCode::code8;
   }
+}
+
+/// A level as a number of steps.
+int steps_of(const quant::KvRun& run, std::size_t code) {
+  return static_cast<int>(std::lround(run.levels[code] / run.step));
 }
 
 /// The word of a plane of b bits that holds element e, and where in it.
@@ -129,13 +135,20 @@ KvLayout::KvLayout(quant::KvCodec codec, KvSide side) : codec_(std::move(codec))
                         .high = plane + 2 * bit_bytes,
                         .scale = codes + group * kKvPageTokens * 2};
       if (codec_.has_bias()) segment.bias = codes + (codec_.scales() + group) * kKvPageTokens * 2;
-      for (std::size_t i = 0; i < 16; ++i) segment.levels[i] = run.levels[i % run.levels.size()];
+      segment.step = run.step;
+      segment.lowest = steps_of(run, 0);
+      for (std::size_t i = 0; i < 16; ++i) {
+        const std::size_t code = i % run.levels.size();
+        segment.levels[i] = run.levels[code];
+        if (run.bits < 8) segment.whole[i] = static_cast<std::int8_t>(steps_of(run, code));
+      }
       segments_.push_back(segment);
       first = end;
     }
     plane += run.bits * bit_bytes;
   }
   TERN_CHECK(plane == codes);
+  whole_ = side == KvSide::keys ? dim <= kKvUnpackedDim : segments_[0].run_count == kKvUnpackedDim;
 }
 
 /// Of the planes of a segment.

@@ -18,6 +18,8 @@ namespace tern::kernels {
 
 /// Tokens of a page.
 inline constexpr std::size_t kKvPageTokens = 64;
+/// Longest vectors that attention unpacks a page of.
+inline constexpr std::size_t kKvUnpackedDim = 128;
 
 enum class KvSide : std::uint8_t { keys, values };
 
@@ -34,6 +36,10 @@ struct KvSegment {
   std::size_t bias = 0;                      ///< bytes to the 64 biases; 0: none
   /// By code, repeated up to 16; of 8 bits the first alone, each next one is greater by 1.
   alignas(64) float levels[16] = {};
+  /// The same in steps; of 8 bits the first alone, in `lowest`.
+  std::int8_t whole[16] = {};
+  float step = 1;
+  int lowest = 0;
 };
 
 class KvLayout {
@@ -45,6 +51,10 @@ class KvLayout {
   std::size_t page_bytes() const { return bytes_; }
   /// In order, without gaps. Plain numbers are one segment without scale.
   std::span<const KvSegment> segments() const { return segments_; }
+
+  /// Whether attention takes the codes as whole numbers, see attention_whole.inc.h: of vectors of
+  /// up to 128, and values of exactly 128 in one run.
+  bool whole() const { return whole_; }
 
   /// Stores x [dim], in the caller's basis, as token `token` of a page.
   void write(std::byte* page, std::size_t token, std::span<const float> x) const;
@@ -59,6 +69,7 @@ class KvLayout {
   quant::KvCodec codec_;
   KvSide side_;
   std::size_t bytes_ = 0;
+  bool whole_ = false;
   std::vector<KvSegment> segments_;
 };
 

@@ -178,6 +178,79 @@ TERN_LANES Lanes byte_to_float(Words w) {
           _mm256_cvtepi32_ps(_mm256_and_si256(w.high, byte))};
 }
 
+TERN_LANES void store_words(std::int32_t* p, Words w) {
+  auto* const words = reinterpret_cast<__m256i*>(p);
+  _mm256_storeu_si256(words, w.low);
+  _mm256_storeu_si256(words + 1, w.high);
+}
+TERN_LANES Words load_words(const std::int32_t* p) {
+  return load_words(reinterpret_cast<const std::byte*>(p));
+}
+TERN_LANES Words all_words(std::int32_t w) {
+  return {_mm256_set1_epi32(w), _mm256_set1_epi32(w)};
+}
+TERN_LANES Words either(Words a, Words b) {
+  return {_mm256_or_si256(a.low, b.low), _mm256_or_si256(a.high, b.high)};
+}
+template <unsigned n>
+TERN_LANES Words shift_left(Words w) {
+  return {_mm256_slli_epi32(w.low, n), _mm256_slli_epi32(w.high, n)};
+}
+/// (w >> n) & mask
+template <unsigned n>
+TERN_LANES Words bits(Words w, std::int32_t mask) {
+  const __m256i m = _mm256_set1_epi32(mask);
+  return {_mm256_and_si256(_mm256_srli_epi32(w.low, n), m),
+          _mm256_and_si256(_mm256_srli_epi32(w.high, n), m)};
+}
+
+// Words as pairs of 16-bit integers: the lower half is the first of the pair.
+
+/// The lower halves of a and b, and the upper ones, as pairs.
+TERN_LANES Words zip_low(Words a, Words b) {
+  return {_mm256_blend_epi16(a.low, _mm256_slli_epi32(b.low, 16), 0xaa),
+          _mm256_blend_epi16(a.high, _mm256_slli_epi32(b.high, 16), 0xaa)};
+}
+TERN_LANES Words zip_high(Words a, Words b) {
+  return {_mm256_blend_epi16(_mm256_srli_epi32(a.low, 16), b.low, 0xaa),
+          _mm256_blend_epi16(_mm256_srli_epi32(a.high, 16), b.high, 0xaa)};
+}
+/// The lower bytes of both halves with their signs, and the upper ones.
+TERN_LANES Words lower_bytes(Words w) {
+  return {_mm256_srai_epi16(_mm256_slli_epi16(w.low, 8), 8),
+          _mm256_srai_epi16(_mm256_slli_epi16(w.high, 8), 8)};
+}
+TERN_LANES Words upper_bytes(Words w) {
+  return {_mm256_srai_epi16(w.low, 8), _mm256_srai_epi16(w.high, 8)};
+}
+TERN_LANES Words add_pairs(Words a, Words b) {
+  return {_mm256_add_epi16(a.low, b.low), _mm256_add_epi16(a.high, b.high)};
+}
+/// sum + a0 b0 + a1 b1, modulo 2^32.
+TERN_LANES Words dot_pairs(Words sum, Words a, Words b) {
+  return {_mm256_add_epi32(sum.low, _mm256_madd_epi16(a.low, b.low)),
+          _mm256_add_epi32(sum.high, _mm256_madd_epi16(a.high, b.high))};
+}
+TERN_LANES Lanes to_float(Words w) {
+  return {_mm256_cvtepi32_ps(w.low), _mm256_cvtepi32_ps(w.high)};
+}
+/// Rounded to the nearest, ties to even; what is beyond 16 bits is the nearest that is not.
+TERN_LANES void store_rounded(std::int16_t* p, Lanes v) {
+  const __m256i mixed = _mm256_packs_epi32(_mm256_cvtps_epi32(v.low), _mm256_cvtps_epi32(v.high));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(mixed, 0xd8));
+}
+/// Sixteen bytes to look up.
+struct Bytes {
+  __m256i v;
+};
+TERN_LANES Bytes load_bytes(const std::int8_t* p) {
+  return {_mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
+/// table[byte] for every byte, which is below 16.
+TERN_LANES Words look_up_bytes(Bytes table, Words w) {
+  return {_mm256_shuffle_epi8(table.v, w.low), _mm256_shuffle_epi8(table.v, w.high)};
+}
+
 #undef TERN_LANES
 }  // namespace tern::kernels::avx2
 
@@ -298,6 +371,62 @@ TERN_LANES Lanes look_up8(Table table, Words w) {
 }
 TERN_LANES Lanes byte_to_float(Words w) {
   return {_mm512_maskz_cvtepi32_ps(kAll, _mm512_and_si512(w.v, _mm512_set1_epi32(0xff)))};
+}
+
+TERN_LANES void store_words(std::int32_t* p, Words w) {
+  _mm512_storeu_si512(p, w.v);
+}
+TERN_LANES Words load_words(const std::int32_t* p) {
+  return {_mm512_loadu_si512(p)};
+}
+TERN_LANES Words all_words(std::int32_t w) {
+  return {_mm512_set1_epi32(w)};
+}
+TERN_LANES Words either(Words a, Words b) {
+  return {_mm512_or_si512(a.v, b.v)};
+}
+template <unsigned n>
+TERN_LANES Words shift_left(Words w) {
+  return {_mm512_maskz_slli_epi32(kAll, w.v, n)};
+}
+template <unsigned n>
+TERN_LANES Words bits(Words w, std::int32_t mask) {
+  return {_mm512_and_si512(_mm512_maskz_srli_epi32(kAll, w.v, n), _mm512_set1_epi32(mask))};
+}
+inline constexpr __mmask32 kUpperHalves = 0xaaaaaaaa;
+TERN_LANES Words zip_low(Words a, Words b) {
+  return {_mm512_mask_blend_epi16(kUpperHalves, a.v, shift_left<16>(b).v)};
+}
+TERN_LANES Words zip_high(Words a, Words b) {
+  return {_mm512_mask_blend_epi16(kUpperHalves, _mm512_maskz_srli_epi32(kAll, a.v, 16), b.v)};
+}
+TERN_LANES Words lower_bytes(Words w) {
+  return {_mm512_srai_epi16(_mm512_slli_epi16(w.v, 8), 8)};
+}
+TERN_LANES Words upper_bytes(Words w) {
+  return {_mm512_srai_epi16(w.v, 8)};
+}
+TERN_LANES Words add_pairs(Words a, Words b) {
+  return {_mm512_add_epi16(a.v, b.v)};
+}
+TERN_LANES Words dot_pairs(Words sum, Words a, Words b) {
+  return {_mm512_add_epi32(sum.v, _mm512_madd_epi16(a.v, b.v))};
+}
+TERN_LANES Lanes to_float(Words w) {
+  return {_mm512_maskz_cvtepi32_ps(kAll, w.v)};
+}
+TERN_LANES void store_rounded(std::int16_t* p, Lanes v) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                      _mm512_maskz_cvtsepi32_epi16(kAll, _mm512_maskz_cvtps_epi32(kAll, v.v)));
+}
+struct Bytes {
+  __m512i v;
+};
+TERN_LANES Bytes load_bytes(const std::int8_t* p) {
+  return {_mm512_maskz_broadcast_i32x4(kAll, _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
+TERN_LANES Words look_up_bytes(Bytes table, Words w) {
+  return {_mm512_shuffle_epi8(table.v, w.v)};
 }
 
 #undef TERN_LANES

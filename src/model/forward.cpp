@@ -12,6 +12,7 @@
 
 #include "base/checked.h"
 #include "kernels/ops.h"
+#include "kernels/ssd.h"
 #include "model/mixers.h"
 #include "quant/turbo_weights.h"
 
@@ -68,7 +69,11 @@ state::SequenceShape sequence_shape_of(const Config& c) {
           .mamba_layers = c.count(LayerKind::mamba),
           .conv_columns = c.mamba.conv_kernel > 0 ? c.mamba.conv_kernel - 1 : 0,
           .conv_channels = c.mamba.conv_dim(),
-          .ssm_values = c.count(LayerKind::mamba) > 0 ? mamba_state_values(c.mamba) : 0};
+          .ssm_values = c.count(LayerKind::mamba) > 0 ? mamba_state_values(c.mamba) : 0,
+          .ssm_groups = std::max<std::size_t>(1, c.mamba.n_groups),
+          .ssm_exact = c.count(LayerKind::mamba) > 0
+                           ? c.mamba.num_heads / c.mamba.n_groups * kernels::kSsdTokens
+                           : 0};
 }
 
 Result<void> check_tokens(std::span<const TokenId> tokens, std::size_t vocab) {

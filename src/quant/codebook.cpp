@@ -5,6 +5,7 @@
 #include <map>
 #include <mutex>
 #include <numbers>
+#include <tuple>
 #include <utility>
 
 #include "base/check.h"
@@ -131,8 +132,44 @@ double distortion(const Density& density, const std::vector<double>& levels) {
   return 1 - 2 * square;
 }
 
-Codebook make(const Density& density, unsigned bits, double unit) {
-  const std::vector<double> half = lloyd_max(density, bits);
+/// E (t - level(t))^2 of any ascending positive levels, each the nearest one of its cell.
+double distortion_of(const Density& density, const std::vector<double>& levels) {
+  double moved = 0, lower = 0;
+  for (std::size_t i = 0; i < levels.size(); ++i) {
+    const double upper = i + 1 < levels.size() ? (levels[i] + levels[i + 1]) / 2 : density.limit();
+    moved +=
+        levels[i] * (levels[i] * density.mass(lower, upper) - 2 * density.moment(lower, upper));
+    lower = upper;
+  }
+  return 1 + 2 * moved;
+}
+
+/// The levels in steps of the greatest / n, for the n of 64 to 127 with the least distortion.
+std::pair<std::vector<double>, double> whole_levels(const Density& density,
+                                                    const std::vector<double>& half) {
+  constexpr int kMostSteps = 127;
+  std::vector<double> best;
+  double best_step = 0, least = 0;
+  for (int steps = kMostSteps / 2 + 1; steps <= kMostSteps; ++steps) {
+    const double step = half.back() / steps;
+    std::vector<double> levels;
+    for (const double level : half) levels.push_back(std::round(level / step) * step);
+    const double error = distortion_of(density, levels);
+    if (!best.empty() && error >= least) continue;
+    best = levels;
+    best_step = step;
+    least = error;
+  }
+  return {best, best_step};
+}
+
+Codebook make(const Density& density, unsigned bits, double unit, bool whole) {
+  std::vector<double> half = lloyd_max(density, bits);
+  double step = 0, moved = 0;
+  if (whole) {
+    std::tie(half, step) = whole_levels(density, half);
+    moved = distortion_of(density, half);
+  }
   std::vector<double> levels;
   for (auto level = half.rbegin(); level != half.rend(); ++level) levels.push_back(-*level * unit);
   for (const double level : half) levels.push_back(level * unit);
@@ -141,22 +178,24 @@ Codebook make(const Density& density, unsigned bits, double unit) {
     codebook.levels.push_back(static_cast<float>(levels[i]));
     if (i > 0) codebook.bounds.push_back(static_cast<float>((levels[i - 1] + levels[i]) / 2));
   }
-  codebook.distortion = distortion(density, half);
+  codebook.distortion = whole ? moved : distortion(density, half);
+  codebook.step = static_cast<float>(step * unit);
   return codebook;
 }
 
 /// dim 0 stands for the Gaussian limit.
-const Codebook& codebook(std::size_t dim, unsigned bits) {
+const Codebook& codebook(std::size_t dim, unsigned bits, bool whole = false) {
   TERN_CHECK(bits >= 1 && bits <= kMaxCodebookBits);
   static std::mutex mutex;
-  static std::map<std::pair<std::size_t, unsigned>, Codebook> known;
+  static std::map<std::tuple<std::size_t, unsigned, bool>, Codebook> known;
   const std::scoped_lock lock(mutex);
-  const auto [place, added] = known.try_emplace({dim, bits});
+  const auto [place, added] = known.try_emplace({dim, bits, whole});
   if (added) {
     if (dim == 0)
-      place->second = make(Gaussian(), bits, 1);
+      place->second = make(Gaussian(), bits, 1, whole);
     else
-      place->second = make(SphereCoordinate(dim), bits, 1 / std::sqrt(static_cast<double>(dim)));
+      place->second =
+          make(SphereCoordinate(dim), bits, 1 / std::sqrt(static_cast<double>(dim)), whole);
   }
   return place->second;
 }
@@ -166,6 +205,11 @@ const Codebook& codebook(std::size_t dim, unsigned bits) {
 const Codebook& sphere_codebook(std::size_t dim, unsigned bits) {
   TERN_CHECK(dim >= 4);
   return codebook(dim, bits);
+}
+
+const Codebook& whole_codebook(std::size_t dim, unsigned bits) {
+  TERN_CHECK(dim >= 4);
+  return codebook(dim, bits, true);
 }
 
 const Codebook& gaussian_codebook(unsigned bits) {

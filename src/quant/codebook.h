@@ -16,6 +16,7 @@ struct Codebook {
   std::vector<float> levels;  ///< 2^bits, ascending, symmetric about 0
   std::vector<float> bounds;  ///< 2^bits - 1 midpoints
   double distortion = 0;      ///< E (t - level(t))^2 for t of variance 1
+  float step = 0;             ///< of whole_codebook: every level is a whole number of steps
 
   /// The number of boundaries below x: the nearest level, the lower one of two. NaN gives 0.
   std::uint8_t index(float x) const {
@@ -29,6 +30,11 @@ inline constexpr unsigned kMaxCodebookBits = 6;
 /// For coordinates of random unit vectors of R^dim, dim >= 4; bits 1..6. Made at the first call
 /// (milliseconds), then kept for the life of the process. Thread-safe.
 const Codebook& sphere_codebook(std::size_t dim, unsigned bits);
+
+/// The levels of sphere_codebook, each moved to a whole number of steps from -127 to 127, and the
+/// boundaries between those. The step is the one that moves them least; at 4 bits the distortion
+/// grows by a thousandth. For products with integers. Thread-safe and kept likewise.
+const Codebook& whole_codebook(std::size_t dim, unsigned bits);
 
 /// For N(0, 1); bits 1..6. Kept and thread-safe likewise.
 const Codebook& gaussian_codebook(unsigned bits);

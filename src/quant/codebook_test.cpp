@@ -119,5 +119,24 @@ TEST(Codebook, ChoosesTheNearestLevelAndTheLowerOfTwo) {
   }
 }
 
+TEST(Codebook, OfWholeNumbersLosesNextToNothing) {
+  for (const std::size_t dim : {32u, 128u, 256u})
+    for (const unsigned bits : {2u, 3u, 4u}) {
+      const Codebook &whole = whole_codebook(dim, bits), &free = sphere_codebook(dim, bits);
+      ASSERT_EQ(whole.levels.size(), free.levels.size());
+      for (std::size_t i = 0; i < whole.levels.size(); ++i) {
+        const float steps = whole.levels[i] / whole.step;
+        EXPECT_NEAR(steps, std::round(steps), 1e-4) << dim << " " << bits;
+        EXPECT_LE(std::abs(steps), 127.01f);
+        EXPECT_EQ(whole.levels[i], -whole.levels[whole.levels.size() - 1 - i]);
+        if (i > 0) {
+          EXPECT_GT(whole.levels[i], whole.levels[i - 1]);
+        }
+      }
+      EXPECT_GE(whole.distortion, free.distortion * (1 - 1e-12));
+      EXPECT_LE(whole.distortion, free.distortion * 1.001) << dim << " " << bits;
+    }
+}
+
 }  // namespace
 }  // namespace tern::quant

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cmath>
 #include <mutex>
 #include <numbers>
@@ -152,7 +153,7 @@ Distortion summarize(const DistortionTask& task, std::size_t b,
 
 Result<std::vector<Distortion>> measure_distortion(
     const DistortionTask& task, ThreadPool& pool,
-    const std::function<void(std::size_t)>& progress) {
+    const std::function<bool(std::size_t)>& progress) {
   for (const unsigned bits : task.bits)  // before anything is drawn
     TERN_TRY_VOID(TurboMse::create(Rotation::make(RotationKind::identity, task.dim, 0), bits));
 
@@ -167,17 +168,19 @@ Result<std::vector<Distortion>> measure_distortion(
   std::vector<std::size_t> counts(count);
   std::mutex mutex;
   std::size_t done = 0;
+  std::atomic<bool> stopped = false;
   pool.parallel_for(count, 1, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t b = begin; b < end; ++b) {
+    for (std::size_t b = begin; b < end && !stopped; ++b) {
       counts[b] = std::min(kBatch, task.vectors - b * kBatch);
       auto sums = Batch(task, shared, batch_seeds[b], counts[b]).run();
       TERN_CHECK(sums.has_value());  // the task was checked above
       batches[b] = *std::move(sums);
       const std::scoped_lock lock(mutex);
       done += counts[b];
-      if (progress) progress(done);
+      if (progress && !progress(done)) stopped = true;
     }
   });
+  if (stopped) return fail(ErrorCode::cancelled, "interrupted");
   std::vector<Distortion> out;
   for (std::size_t b = 0; b < task.bits.size(); ++b)
     out.push_back(summarize(task, b, batches, counts));

@@ -42,12 +42,13 @@ struct DistortionTask {
 /// dimensions: one for all) and a projection S of their own, so that the standard errors hold for
 /// the draw of the matrices too. The result depends on the task alone, not on the threads.
 ///
-/// @param progress  called with the number of vectors done, from any thread, one call at a time
+/// @param progress  called with the number of vectors done, from any thread, one call at a time;
+///                  false stops the measurement
 /// @cost  PROD: (2 + bits.size()) dim^2 multiplications a vector
-/// @error unsupported  bits or dimension outside TurboQuant's
+/// @error unsupported  bits or dimension outside TurboQuant's. @error cancelled
 Result<std::vector<Distortion>> measure_distortion(
     const DistortionTask& task, ThreadPool& pool,
-    const std::function<void(std::size_t)>& progress = {});
+    const std::function<bool(std::size_t)>& progress = {});
 
 /// Vectors with and without structure.
 enum class SampleKind : std::uint8_t {

@@ -97,12 +97,26 @@ TEST(Distortion, DoesNotDependOnThreads) {
   const DistortionTask task{.dim = 64, .bits = {2}, .vectors = 1000, .seed = 5};
   ThreadPool one(1), three(3);
   std::size_t last = 0;
-  const auto a = measure_distortion(task, one, [&](std::size_t done) { last = done; });
+  const auto a = measure_distortion(task, one, [&](std::size_t done) {
+    last = done;
+    return true;
+  });
   const auto b = measure_distortion(task, three);
   EXPECT_EQ(last, 1000u);
   EXPECT_EQ(a->at(0).mse.value, b->at(0).mse.value);
   EXPECT_EQ(a->at(0).prod_bias.value, b->at(0).prod_bias.value);
   EXPECT_EQ(a->at(0).prod_variance.error, b->at(0).prod_variance.error);
+}
+
+TEST(Distortion, StopsWhereItIsToldTo) {
+  ThreadPool pool(2);
+  std::size_t calls = 0;
+  const auto stopped =
+      measure_distortion({.dim = 32, .bits = {2}, .vectors = 256 * 1000, .seed = 1, .prod = false},
+                         pool, [&](std::size_t) { return ++calls < 3; });
+  ASSERT_FALSE(stopped);
+  EXPECT_EQ(stopped.error().code, ErrorCode::cancelled);
+  EXPECT_LE(calls, 4u);  // one more thread may be in the middle of its vectors
 }
 
 TEST(Distortion, RefusesWhatTurboQuantCannotDo) {

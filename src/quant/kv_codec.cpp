@@ -127,7 +127,8 @@ Result<void> check_dim(KvScheme scheme, std::size_t dim, std::size_t multiple) {
 /// Two runs, or one if their bits are equal.
 std::vector<KvRun> codebook_runs(const CodebookScheme& scheme, std::size_t dim) {
   const auto run = [&](std::size_t first, std::size_t count, unsigned bits) {
-    return KvRun{first, count, bits, sphere_codebook(dim, bits).levels};
+    const Codebook& codebook = whole_codebook(dim, bits);
+    return KvRun{first, count, bits, codebook.levels, codebook.step};
   };
   if (scheme.bits[0] == scheme.bits[1]) return {run(0, dim, scheme.bits[0])};
   return {run(0, dim / 2, scheme.bits[0]), run(dim / 2, dim / 2, scheme.bits[1])};
@@ -159,11 +160,11 @@ Result<KvCodec> KvCodec::create(KvScheme scheme, std::size_t dim, std::uint64_t 
       scale);
   if (coded != nullptr) {
     codec.runs_ = codebook_runs(*coded, dim);
-    for (const KvRun& run : codec.runs_) codec.tables_.emplace_back(sphere_codebook(dim, run.bits));
+    for (const KvRun& run : codec.runs_) codec.tables_.emplace_back(whole_codebook(dim, run.bits));
     codec.scale_group_ = dim;
   } else if (!plain) {
     const bool eight = scheme == KvScheme::q8_0 || scheme == KvScheme::affine8;
-    KvRun run{0, dim, eight ? 8u : 4u, {}};
+    KvRun run{.first = 0, .count = dim, .bits = eight ? 8u : 4u, .levels = {}};
     if (affine)
       run.levels = eight ? std::span<const float>(kAffine8Levels) : kAffine4Levels;
     else
@@ -215,8 +216,9 @@ Fit KvCodec::assign(std::span<const float> r, float inverse, std::uint8_t* codes
   const CodecKernels& kernels = codec_kernels(active_isa());
   Fit fit;
   for (std::size_t i = 0; i < runs_.size(); ++i) {
-    const auto [first, count, bits, levels] = runs_[i];
-    const Fit part = kernels.assign(r.data() + first, count, inverse, tables_[i], codes + first);
+    const std::size_t first = runs_[i].first;
+    const Fit part =
+        kernels.assign(r.data() + first, runs_[i].count, inverse, tables_[i], codes + first);
     fit.cross += part.cross;
     fit.square += part.square;
   }
@@ -259,10 +261,10 @@ void KvCodec::decode_rotated(std::span<const std::uint8_t> codes,
                              std::span<const std::uint16_t> biases, std::span<float> r) const {
   TERN_CHECK(!plain() && r.size() == dim() && codes.size() == dim());
   TERN_CHECK(scales.size() == this->scales() && biases.size() == (has_bias() ? scales.size() : 0));
-  for (const auto& [first, count, bits, levels] : runs_)
-    for (std::size_t i = first; i < first + count; ++i) {
+  for (const KvRun& run : runs_)
+    for (std::size_t i = run.first; i < run.first + run.count; ++i) {
       const std::size_t g = i / scale_group_;
-      const float value = f16_to_float(scales[g]) * levels[codes[i]];
+      const float value = f16_to_float(scales[g]) * run.levels[codes[i]];
       r[i] = biases.empty() ? value : value + f16_to_float(biases[g]);
     }
 }

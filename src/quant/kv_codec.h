@@ -50,6 +50,7 @@ struct KvRun {
   std::size_t count = 0;
   unsigned bits = 0;
   std::span<const float> levels;  ///< 2^bits, ascending; lives as long as the process
+  float step = 1;                 ///< every level is a whole number of steps, of 8 bits or less
 };
 
 /// How the scale of a codebook scheme follows from the codes. On Gaussian vectors of 128 the least

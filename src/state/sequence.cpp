@@ -98,9 +98,23 @@ void Sequence::advance(std::size_t tokens) {
   cache_.advance(position_);
 }
 
+std::vector<ExactRange> Sequence::exact_state() const {
+  std::vector<ExactRange> ranges;
+  if (shape_.ssm_exact == 0) return ranges;
+  const std::size_t group = shape_.ssm_values / shape_.ssm_groups;
+  for (std::size_t layer = 0; layer < shape_.mamba_layers; ++layer) {
+    std::size_t end = layer * (conv_values() + shape_.ssm_values) + conv_values();
+    for (std::size_t i = 0; i < shape_.ssm_groups; ++i) {
+      end += group;
+      ranges.push_back({end - shape_.ssm_exact, shape_.ssm_exact});
+    }
+  }
+  return ranges;
+}
+
 Result<void> Sequence::rest(StateCodec codec, ThreadPool* pool) {
   if (resting_) return {};
-  TERN_TRY(resting_, PackedState::pack(states_.span(), codec, pool));
+  TERN_TRY(resting_, PackedState::pack(states_.span(), codec, pool, exact_state()));
   states_ = Buffer<float>();
   return {};
 }
@@ -155,7 +169,7 @@ Result<Snapshot> Sequence::snapshot(StateCodec codec, ThreadPool* pool) const {
     return no_memory("a snapshot", shape_.state_bytes());
   }
   if (!resting_) {
-    TERN_TRY(snapshot.states_, PackedState::pack(states_.span(), codec, pool));
+    TERN_TRY(snapshot.states_, PackedState::pack(states_.span(), codec, pool, exact_state()));
   }
   return snapshot;
 }

@@ -23,7 +23,10 @@ struct SequenceShape {
   std::size_t mamba_layers = 0;
   std::size_t conv_columns = 0;   ///< conv_kernel - 1
   std::size_t conv_channels = 0;  ///< x, B and C
-  std::size_t ssm_values = 0;     ///< heads * head_dim * state_size
+  std::size_t ssm_values = 0;     ///< of one layer, all groups
+  std::size_t ssm_groups = 1;     ///< of equal size
+  std::size_t ssm_exact = 0;      ///< last values of each group, which no codec may change: sums
+                                  ///< that are exponents
 
   bool operator==(const SequenceShape&) const = default;
 
@@ -127,6 +130,7 @@ class Sequence {
       : shape_(shape), capacity_(capacity), cache_(std::move(cache)) {}
   std::size_t conv_values() const { return shape_.conv_columns * shape_.conv_channels; }
   std::size_t state_values() const { return shape_.state_bytes() / sizeof(float); }
+  std::vector<ExactRange> exact_state() const;
 
   SequenceShape shape_;
   std::size_t capacity_ = 0;

@@ -200,6 +200,24 @@ TEST(Sequence, RestsWithoutForgetting) {
   }
 }
 
+TEST(Sequence, NoCodecChangesTheSumsOfABlock) {
+  SequenceShape shape = kShape;
+  shape.ssm_values = 20;
+  shape.ssm_groups = 2;
+  shape.ssm_exact = 3;
+  for (const StateCodec codec : kStateCodecs) {
+    auto sequence = Sequence::create(shape, KvScheme::f32, 100);
+    ASSERT_TRUE(sequence);
+    for (std::size_t layer = 0; layer < 3; ++layer)
+      for (std::size_t i = 0; i < 20; ++i)
+        sequence->ssm_state(layer)[i] = -1.0f / static_cast<float>(3 + i + 20 * layer);
+    ASSERT_TRUE(sequence->compress_state(codec));
+    for (std::size_t layer = 0; layer < 3; ++layer)
+      for (const std::size_t i : {7uz, 8uz, 9uz, 17uz, 18uz, 19uz})
+        EXPECT_EQ(sequence->ssm_state(layer)[i], -1.0f / static_cast<float>(3 + i + 20 * layer));
+  }
+}
+
 TEST(Sequence, APackedSnapshotGivesBackNearlyTheState) {
   for (const StateCodec codec : kStateCodecs) {
     Sequence sequence = make();

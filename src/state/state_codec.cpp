@@ -243,6 +243,20 @@ bool for_blocks(std::size_t blocks, ThreadPool* pool, const std::function<void(s
   return enough;
 }
 
+/// A block's values with zeros where exact ones are kept apart: those sums are greater than their
+/// neighbours, whose common scale they would set.
+std::vector<float> without(std::span<const ExactRange> exact, std::span<const float> block,
+                           std::size_t first) {
+  std::vector<float> rest(block.begin(), block.end());
+  const std::size_t end = first + block.size();
+  for (const auto& [begin, count] : exact) {
+    const std::size_t from = std::max(begin, first), to = std::min(begin + count, end);
+    if (from < to)
+      std::fill_n(rest.begin() + static_cast<std::ptrdiff_t>(from - first), to - from, 0.0f);
+  }
+  return rest;
+}
+
 std::unexpected<Error> no_memory(std::size_t values) {
   return fail(ErrorCode::no_memory,
               "no memory to pack " + std::to_string(values) + " values of recurrent state");
@@ -265,15 +279,21 @@ std::size_t PackedState::block_count(std::size_t values) {
 }
 
 Result<PackedState> PackedState::pack(std::span<const float> values, StateCodec codec,
-                                      ThreadPool* pool) try {
+                                      ThreadPool* pool, std::span<const ExactRange> exact) try {
   PackedState packed;
+  if (codec > StateCodec::lossless) packed.exact_.assign(exact.begin(), exact.end());
+  for (const auto& [begin, count] : packed.exact_) {
+    const auto kept = values.subspan(begin, count);
+    packed.exact_values_.insert(packed.exact_values_.end(), kept.begin(), kept.end());
+  }
   packed.codec_ = codec;
   packed.values_ = values.size();
   packed.blocks_.resize(block_count(values.size()));
   const bool enough = for_blocks(packed.blocks_.size(), pool, [&](std::size_t i) {
     const std::size_t first = i * kBlock;
-    pack_block(codec, values.subspan(first, std::min(kBlock, values.size() - first)),
-               packed.blocks_[i]);
+    const auto block = values.subspan(first, std::min(kBlock, values.size() - first));
+    if (packed.exact_.empty()) return pack_block(codec, block, packed.blocks_[i]);
+    pack_block(codec, without(packed.exact_, block, first), packed.blocks_[i]);
   });
   if (!enough) return no_memory(values.size());
   return packed;
@@ -293,11 +313,16 @@ Result<void> PackedState::unpack(std::span<float> values, ThreadPool* pool) cons
   });
   if (!enough) return no_memory(values_);
   if (!sound) return fail(ErrorCode::corrupt, "packed state that does not unpack");
+  const float* kept = exact_values_.data();
+  for (const auto& [begin, count] : exact_) {
+    std::copy_n(kept, count, values.subspan(begin, count).data());
+    kept += count;
+  }
   return {};
 }
 
 std::uint64_t PackedState::bytes() const {
-  std::uint64_t sum = 0;
+  std::uint64_t sum = exact_values_.size() * sizeof(float);
   for (const auto& block : blocks_) sum += block.size();
   return sum;
 }

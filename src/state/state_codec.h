@@ -23,6 +23,13 @@ inline constexpr StateCodec kStateCodecs[] = {StateCodec::f32, StateCodec::lossl
 std::string_view name(StateCodec codec);
 std::optional<StateCodec> state_codec(std::string_view name);
 
+/// Values [begin, begin + count), which lossy codecs keep as they are.
+struct ExactRange {
+  std::size_t begin = 0, count = 0;
+
+  bool operator==(const ExactRange&) const = default;
+};
+
 /// Floats, packed. The same values give the same bytes on any number of threads. Lossy codecs store
 /// NaN as 0 and clamp to +-65504, as the cache does.
 class PackedState {
@@ -30,9 +37,11 @@ class PackedState {
   PackedState() = default;
 
   /// @param pool  null: on this thread
+  /// @param exact  in order, apart from each other, inside `values`
   /// @error no_memory
   static Result<PackedState> pack(std::span<const float> values, StateCodec codec,
-                                  ThreadPool* pool = nullptr);
+                                  ThreadPool* pool = nullptr,
+                                  std::span<const ExactRange> exact = {});
 
   /// @param values  as many as were packed
   /// @error mismatch  another number of values. @error corrupt  bytes that pack did not write
@@ -53,6 +62,8 @@ class PackedState {
   StateCodec codec_ = StateCodec::f32;
   std::size_t values_ = 0;
   std::vector<std::vector<std::byte>> blocks_;  // of kBlock values each
+  std::vector<ExactRange> exact_;
+  std::vector<float> exact_values_;  // of all ranges
 };
 
 }  // namespace tern::state

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -60,6 +61,32 @@ TEST(StateCodec, WithoutLossReturnsEveryBit) {
     }
   EXPECT_LT(PackedState::pack(x, StateCodec::lossless)->bytes(), 4 * x.size() * 9 / 10);
   EXPECT_LT(PackedState::pack(std::vector<float>(x.size()), StateCodec::lossless)->bytes(), 1000u);
+}
+
+TEST(StateCodec, KeepsExactValuesAsTheyAre) {
+  ThreadPool pool(2);
+  auto x = states(70'000);
+  const ExactRange exact[] = {{0, 1}, {100, 40}, {65'500, 100}, {69'999, 1}};
+  for (const auto& [begin, count] : exact)
+    for (std::size_t i = begin; i < begin + count; ++i) x[i] = -1e4f - static_cast<float>(i) / 7;
+  const auto inside = [&](std::size_t i) {
+    return std::ranges::any_of(
+        exact, [&](const ExactRange& r) { return i >= r.begin && i < r.begin + r.count; });
+  };
+  for (const StateCodec codec : kStateCodecs) {
+    SCOPED_TRACE(name(codec));
+    const auto packed = PackedState::pack(x, codec, &pool, exact);
+    ASSERT_TRUE(packed);
+    std::vector<float> out(x.size()), rest = x, rest_out;
+    ASSERT_TRUE(packed->unpack(out, &pool));
+    rest_out = out;
+    for (std::size_t i = 0; i < x.size(); ++i)
+      if (inside(i)) {
+        ASSERT_EQ(out[i], x[i]) << i;
+        rest[i] = rest_out[i] = 0;
+      }
+    EXPECT_LT(relative_error(rest, rest_out), 0.1);  // great neighbours did not set their scale
+  }
 }
 
 TEST(StateCodec, LosesAsMuchAsItsBitsMust) {

@@ -10,6 +10,7 @@ package gguf, affine with mlx.
 from __future__ import annotations
 
 import argparse
+import functools
 import math
 import os
 import subprocess
@@ -139,21 +140,54 @@ def check_parameters(kind: str, dim: int, seed: int, p: np.ndarray) -> bool:
             and np.max(np.abs(r[0] - first / np.linalg.norm(first))) < 1e-7)
 
 
-def lloyd_max(dim: int, bits: int) -> np.ndarray:
-    """Levels for a coordinate of a random unit vector, on a fine grid of its exact density."""
-    edge = min(1.0, 14 / math.sqrt(dim))
-    t = (np.arange(400_000) + 0.5) * edge / 400_000
-    f = np.exp((dim - 3) / 2 * np.log1p(-t * t))
-    mass, moment = np.concatenate([[0], np.cumsum(f)]), np.concatenate([[0], np.cumsum(t * f)])
+class Density:
+    """A coordinate of a random unit vector: integrals of f and t f over [0, x], on a fine grid."""
+
+    def __init__(self, dim: int):
+        cells = 400_000
+        self.edge = min(1.0, 14 / math.sqrt(dim))
+        t = (np.arange(cells) + 0.5) * self.edge / cells
+        f = np.exp((dim - 3) / 2 * np.log1p(-t * t))
+        self.grid = np.concatenate([[0], t + 0.5 * self.edge / cells])
+        self.mass = np.concatenate([[0], np.cumsum(f)])
+        self.moment = np.concatenate([[0], np.cumsum(t * f)])
+
+    def cells_of(self, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mass and moment of the cells of ascending positive levels."""
+        bounds = np.concatenate([[0], (levels[1:] + levels[:-1]) / 2, [self.edge]])
+        return (np.diff(np.interp(bounds, self.grid, self.mass)),
+                np.diff(np.interp(bounds, self.grid, self.moment)))
+
+
+def positive_levels(density: Density, dim: int, bits: int) -> np.ndarray:
     half = 1 << (bits - 1)
     levels = 3 * (np.arange(half) + 0.5) / half / math.sqrt(dim)
-    grid = np.concatenate([[0], t + 0.5 * edge / 400_000])
     for _ in range(3000):
-        bounds = np.concatenate([[0], (levels[1:] + levels[:-1]) / 2, [edge]])
-        m, s = np.interp(bounds, grid, mass), np.interp(bounds, grid, moment)
-        levels, before = np.diff(s) / np.diff(m), levels
+        mass, moment = density.cells_of(levels)
+        levels, before = moment / mass, levels
         if np.max(np.abs(levels - before)) < 1e-13:
             break
+    return levels
+
+
+@functools.cache
+def lloyd_max(dim: int, bits: int) -> np.ndarray:
+    levels = positive_levels(Density(dim), dim, bits)
+    return np.concatenate([-levels[::-1], levels])
+
+
+@functools.cache
+def whole_levels(dim: int, bits: int) -> np.ndarray:
+    """The same, moved to whole numbers of a step: the greatest / n of least distortion."""
+    density = Density(dim)
+    exact = positive_levels(density, dim, bits)
+
+    def moved(n: int) -> tuple[float, np.ndarray]:
+        levels = np.round(exact * n / exact[-1]) * exact[-1] / n
+        mass, moment = density.cells_of(levels)
+        return float(np.sum(levels * (levels * mass - 2 * moment))), levels
+
+    levels = min((moved(n) for n in range(64, 128)), key=lambda pair: pair[0])[1]
     return np.concatenate([-levels[::-1], levels])
 
 
@@ -293,10 +327,11 @@ def check_kv(dump: Dump, report: tern_cli.Report, isa: str, scheme: str, scale: 
     x = vectors(dim)
     dump.run(isa, "kv", scheme, scale, dim, 7, x)
     rotation = Rotation(kind, dim, dump("parameters"))
-    books = []
+    books, right = [], True
     for run in range(len(bits)):
         levels = dump(f"levels{run}")
-        exact = lloyd_max(dim, bits[run])
+        exact = whole_levels(dim, bits[run])
+        right = right and bool(np.max(np.abs(exact - levels)) < 3e-7)
         # Midpoints are taken before rounding to float32; a tie at a boundary has probability 0.
         books.append((levels, ((exact[1:] + exact[:-1]) / 2).astype(F)))
     r = rotation.forward(storable(x))
@@ -315,6 +350,7 @@ def check_kv(dump: Dump, report: tern_cli.Report, isa: str, scheme: str, scale: 
     decoded = rotation.inverse(scales.astype(F)[:, None] * chosen)
     good = {
         "rotation": check_parameters(kind, dim, 7, dump("parameters")),
+        "codebook": right,
         "codes": np.array_equal(codes.ravel(), dump("codes", np.uint8)),
         "scales": np.array_equal(scales, dump("scales", np.float16)),
         "decoded": np.array_equal(decoded.ravel(), dump("decoded")),
