@@ -18,6 +18,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <numeric>
 #include <string>
 #include <thread>
 #include <vector>
@@ -182,8 +183,20 @@ void vectors() {
   peak<Floats>("fp32_fma_GFLOPs", 2.0 * kVector / 4,
                [](Floats sum, Floats a, Floats b) { return a * b + sum; });
 #if defined(__AVX512VNNI__)
+  peak<__m512i>("int16_dot_GOPs", 64,
+                [](__m512i sum, __m512i a, __m512i b) { return _mm512_dpwssd_epi32(sum, a, b); });
   peak<__m512i>("int8_dot_GOPs", 128,
                 [](__m512i sum, __m512i a, __m512i b) { return _mm512_dpbusd_epi32(sum, a, b); });
+#elif defined(__AVX2__)
+  peak<__m256i>("int16_dot_GOPs", 32, [](__m256i sum, __m256i a, __m256i b) {
+    opaque(a);
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
+  });
+  peak<__m256i>("int8_dot_GOPs", 64, [](__m256i sum, __m256i a, __m256i b) {
+    opaque(a);
+    const __m256i pairs = _mm256_maddubs_epi16(a, b);
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  });
 #endif
 #if defined(__AVX512BF16__)
   peak<__m512>("bf16_dot_GFLOPs", 64, [](__m512 sum, __m512 a, __m512 b) {
@@ -234,7 +247,7 @@ void tiles() {
 void tiles() {}
 #endif
 
-#if defined(__AVX512VNNI__) && defined(__AVX512BW__)
+#if (defined(__AVX512VNNI__) && defined(__AVX512BW__)) || defined(__AVX2__)
 
 /// Sixteen outputs and 32 inputs: 256 bytes of 4-bit weights, four inputs of an output in the low
 /// (or high) halves of four bytes, and 16 scales in f16; 4.5 bits a weight.
@@ -242,6 +255,7 @@ constexpr std::size_t kPanelBlock = 288, kInputs = 2688;
 
 /// Sixteen dot products; x in int8 with a scale for 32, `sums` of 8 x each 32 for the offset of the
 /// weights.
+#if defined(__AVX512VNNI__) && defined(__AVX512BW__)
 float panel(const std::uint8_t* w, const std::int8_t* x, const float* scales,
             const std::int32_t* sums) {
   const __m512i low = _mm512_set1_epi8(15);
@@ -263,6 +277,37 @@ float panel(const std::uint8_t* w, const std::int8_t* x, const float* scales,
   }
   return _mm512_reduce_add_ps(total);
 }
+#else
+__m256i add_products(__m256i sum, __m256i w, __m256i x) {
+  const __m256i pairs = _mm256_maddubs_epi16(w, x);  // 2 * 15 * 128 fits 16 bits
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+float panel(const std::uint8_t* w, const std::int8_t* x, const float* scales,
+            const std::int32_t* sums) {
+  const __m256i low = _mm256_set1_epi8(15);
+  __m256 total[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+  for (std::size_t k = 0; k < kInputs / 32; ++k, w += kPanelBlock)
+    for (std::size_t half = 0; half < 2; ++half) {
+      __m256i sum = _mm256_set1_epi32(sums[k]);
+      for (std::size_t r = 0; r < 4; ++r) {
+        const __m256i both =
+            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + 64 * r + 32 * half));
+        std::int32_t x4[2];
+        std::memcpy(x4, x + 32 * k + 8 * r, sizeof x4);
+        sum = add_products(sum, _mm256_and_si256(both, low), _mm256_set1_epi32(x4[0]));
+        sum = add_products(sum, _mm256_and_si256(_mm256_srli_epi16(both, 4), low),
+                           _mm256_set1_epi32(x4[1]));
+      }
+      const __m256 scale =
+          _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(w + 256 + 16 * half)));
+      total[half] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum),
+                                    _mm256_mul_ps(scale, _mm256_set1_ps(scales[k])), total[half]);
+    }
+  float lanes[8];
+  _mm256_storeu_ps(lanes, _mm256_add_ps(total[0], total[1]));
+  return std::accumulate(lanes, lanes + 8, 0.0f);
+}
+#endif
 
 void matrix_vector() {
   constexpr std::size_t kLarge = 512 * kMiB, kPanel = kInputs / 32 * kPanelBlock;

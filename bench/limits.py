@@ -23,11 +23,12 @@ LABELS = {
     "gemv_4bit_L2_512KiB_GBs": ("4-bit matrix times vector, from L2", "GB/s"),
     "fp32_fma_GFLOPs": ("fp32 multiply-add", "GFLOP/s"),
     "bf16_dot_GFLOPs": ("bf16 dot product (AVX-512)", "GFLOP/s"),
-    "int8_dot_GOPs": ("int8 dot product (VNNI)", "GOP/s"),
+    "int16_dot_GOPs": ("int16 dot product", "GOP/s"),
+    "int8_dot_GOPs": ("int8 dot product", "GOP/s"),
     "amx_bf16_GFLOPs": ("bf16 tiles (AMX)", "GFLOP/s"),
     "amx_int8_GOPs": ("int8 tiles (AMX)", "GOP/s"),
 }
-PEAKS = ("fp32_fma_GFLOPs", "bf16_dot_GFLOPs", "int8_dot_GOPs", "amx_bf16_GFLOPs", "amx_int8_GOPs")
+PEAKS = ("fp32_fma_GFLOPs", "bf16_dot_GFLOPs", "int16_dot_GOPs", "int8_dot_GOPs", "amx_bf16_GFLOPs", "amx_int8_GOPs")
 
 
 def reached(options, limits: dict) -> list[dict]:

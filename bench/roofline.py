@@ -6,7 +6,7 @@ import math
 from xml.sax.saxutils import escape
 
 WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 760, 460, 80, 40, 20, 60
-CEILINGS = {"fp32_fma_GFLOPs": "fp32", "bf16_dot_GFLOPs": "bf16 dot", "int8_dot_GOPs": "int8 dot",
+CEILINGS = {"fp32_fma_GFLOPs": "fp32", "bf16_dot_GFLOPs": "bf16 dot", "int16_dot_GOPs": "int16 dot", "int8_dot_GOPs": "int8 dot",
             "amx_bf16_GFLOPs": "bf16 tiles", "amx_int8_GOPs": "int8 tiles"}
 
 

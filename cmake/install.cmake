@@ -3,7 +3,7 @@
 # folders are internal: nothing of them is installed or visible.
 include(CMakePackageConfigHelpers)
 
-foreach(folder base tensor formats quant kernels state model text engine demo)
+foreach(folder base tensor formats hub quant kernels state model text engine demo)
   get_target_property(type tern_${folder} TYPE)
   if(NOT type STREQUAL "INTERFACE_LIBRARY")
     set_target_properties(tern_${folder} PROPERTIES CXX_VISIBILITY_PRESET hidden)
@@ -11,7 +11,7 @@ foreach(folder base tensor formats quant kernels state model text engine demo)
 endforeach()
 
 # The sources that hold the public functions; the folders' libraries supply the rest.
-add_library(tern_library SHARED src/engine/api.cpp src/base/error.cpp)
+add_library(tern_library SHARED src/engine/api.cpp src/engine/c_api.cpp src/base/error.cpp)
 set_target_properties(tern_library PROPERTIES
   OUTPUT_NAME tern EXPORT_NAME tern CXX_VISIBILITY_PRESET hidden
   VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
@@ -21,7 +21,9 @@ target_include_directories(tern_library INTERFACE
   $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 target_link_libraries(tern_library PRIVATE tern_engine)
 if(NOT APPLE)
-  target_link_options(tern_library PRIVATE -Wl,--exclude-libs,ALL)
+  target_link_options(tern_library PRIVATE -Wl,--exclude-libs,ALL
+                      -Wl,--version-script,${PROJECT_SOURCE_DIR}/cmake/tern.map)
+  set_target_properties(tern_library PROPERTIES LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/tern.map)
 endif()
 add_library(tern::tern ALIAS tern_library)
 

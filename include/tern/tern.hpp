@@ -45,6 +45,8 @@ struct KvOptions {
   std::vector<std::size_t> full_layers = {};
 };
 
+class Cancel;
+
 struct LoadOptions {
   std::size_t threads = 0;  ///< 0: every CPU that the process may use
   /// Most tokens that a conversation may hold; 0: the model's own limit, or what memory allows.
@@ -57,8 +59,13 @@ struct LoadOptions {
   /// rest): "f32", "lossless", or with loss "q8", "q6", "q4"; docs/state.md has sizes and losses.
   std::string state_codec = "f32";
   std::size_t prefill_chunk = 512;  ///< tokens that are processed together; also the cancel grain
+  /// Whether a model that is named, and is not in the cache, is downloaded. Without it that is an
+  /// error which says how to fetch it.
+  bool pull = false;
+  std::string revision = {};       ///< of a named model: branch, tag or commit; empty: main
+  const Cancel* cancel = nullptr;  ///< stops a download; what has arrived is kept
   /// Called while the model is opened and between prefill chunks, on the thread that waits for it:
-  /// what, done, total.
+  /// what, done, total. While "downloading", done and total are bytes.
   std::function<void(std::string_view what, std::size_t done, std::size_t total)> progress = {};
 };
 
@@ -74,6 +81,7 @@ struct ChatTemplateOptions {
   bool enable_thinking = true;
   std::string tools_json = {};      ///< JSON array of OpenAI-shaped tools; "" for none
   std::string variables_json = {};  ///< JSON object of further template variables; "" for none
+  std::string chat_template = {};   ///< a template to use instead of the model's own; "" for none
 };
 
 /// How the next token is chosen: penalties, logit_bias, then temperature, top_k, top_p, min_p, as
@@ -81,12 +89,15 @@ struct ChatTemplateOptions {
 /// temperature 0.6, top_p 0.95 (or what generation_config.json says); without, temperature 0.2,
 /// top_k 1, where the latter only holds if temperature, top_p and min_p are not set either.
 struct SamplingOptions {
-  std::optional<float> temperature = {};     ///< 0: greedy
-  std::optional<std::size_t> top_k = {};     ///< 0: off
-  std::optional<float> top_p = {};           ///< (0, 1]; 1: off
-  std::optional<float> min_p = {};           ///< [0, 1); 0: off
-  float repetition_penalty = 1.0f;           ///< > 0; 1: off (as in transformers)
-  std::size_t repetition_window = 64;        ///< last tokens that the penalties look at; 0: all
+  std::optional<float> temperature = {};  ///< 0: greedy
+  std::optional<std::size_t> top_k = {};  ///< 0: off
+  std::optional<float> top_p = {};        ///< (0, 1]; 1: off
+  std::optional<float> min_p = {};        ///< [0, 1); 0: off
+  /// > 0; 1: off (as in transformers). Default: generation_config.json's, else 1.
+  std::optional<float> repetition_penalty = {};
+  /// Last tokens that the penalties look at; 0: all, which is the default for a penalty of the
+  /// model's own, as in transformers; else the default is 64.
+  std::optional<std::size_t> repetition_window = {};
   float presence_penalty = 0.0f;             ///< [-2, 2]; of generated tokens, as in OpenAI's API
   float frequency_penalty = 0.0f;            ///< [-2, 2]; the same
   std::map<TokenId, float> logit_bias = {};  ///< added to logits; -100 and below bans
@@ -141,6 +152,9 @@ struct Generation {
   std::uint64_t seed = 0;  ///< the one that was used
 };
 
+/// Called after every chunk of a prompt: tokens read, and all of them; no: stops.
+using OnRead = std::function<Continue(std::size_t done, std::size_t total)>;
+
 /// Stops a generation from another thread or a signal handler: `cancel.request()`.
 class Cancel {
  public:
@@ -179,6 +193,42 @@ class TERN_EXPORT Session {
   Result<std::vector<float>> logits(std::span<const TokenId> tokens,
                                     const Cancel* cancel = nullptr);
 
+  /// Appends `tokens` to what is held, in chunks; `last_logits` are then those of the last one.
+  /// @error usage  no tokens
+  /// @error too_large, mismatch  the session is unchanged
+  /// @error cancelled, no_memory  it holds whole chunks of `tokens`. numeric  it is empty
+  Result<void> read(std::span<const TokenId> tokens, const OnRead& on_read = {},
+                    const Cancel* cancel = nullptr);
+  /// [vocabulary] of the last token held, when `read` or `truncate` was the last to read one; else
+  /// empty. Valid until the session changes.
+  std::span<const float> last_logits() const;
+  /// Appends one token to each of several sessions of one model in one step, which reads the
+  /// weights once for all of them; `last_logits` of each are then what `read` would give, to the
+  /// bit.
+  /// @param sessions  no two the same. @param tokens  one for each
+  /// @return of each, errors as `read`; usage for all: sessions of several models, one that comes
+  ///         twice, or another number of tokens, and then nothing was read
+  static std::vector<Result<void>> step(std::span<Session* const> sessions,
+                                        std::span<const TokenId> tokens);
+  /// What is held; valid until the session changes.
+  std::span<const TokenId> tokens() const;
+
+  /// Makes the present position a point to go back to, which costs a copy of the recurrent state
+  /// (ModelInfo::state_bytes; LoadOptions::state_codec). Two are kept; `generate` makes its own.
+  void mark();
+  /// Keeps the first `position` tokens. Recurrent state cannot be taken back, so this goes on from
+  /// the last point before and reads the tokens from there to `position` again: the same bits as if
+  /// the rest had never been read (with a lossless state_codec).
+  /// @error usage  fewer are held. cancelled, no_memory  the session holds a beginning of them.
+  Result<void> truncate(std::size_t position, const Cancel* cancel = nullptr);
+  /// An independent copy. @error no_memory
+  Result<Session> fork() const;
+  /// Writes the session to a file, atomically; Model::load_session reads it. Logits and points to
+  /// go back to are not kept.
+  /// @param metadata  a text of the caller's, at most 1 MB of UTF-8
+  /// @error io, busy  the file cannot be written, and what was there is unchanged. usage, no_memory
+  Result<void> save(const std::string& path, std::string_view metadata = {}) const;
+
   /// Packs the recurrent state until the session is used again: as LoadOptions::state_codec says,
   /// without loss if that is f32.
   /// @error no_memory  the session is unchanged
@@ -196,6 +246,15 @@ class TERN_EXPORT Session {
   explicit Session(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
+
+/// What a file of Session::save says of itself.
+struct SavedSession {
+  std::string model;  ///< as it was given to load
+  std::size_t tokens = 0;
+  std::string metadata;  ///< the caller's text
+};
+/// @error not_found, io, corrupt  as Model::load_session
+TERN_EXPORT Result<SavedSession> inspect_session(const std::string& path);
 
 /// One of several prompts that are answered together.
 struct BatchRequest {
@@ -234,12 +293,25 @@ struct ModelInfo {
   std::uint64_t resident_weight_bytes = 0;  ///< of the mapped files, in memory now
 };
 
+/// What the tokenizer knows beyond text and ids.
+struct TokenizerInfo {
+  std::size_t size = 0;                               ///< ids that have a text
+  std::vector<TokenId> end_tokens;                    ///< any of them ends an answer; ascending
+  std::map<std::string, std::string> special_tokens;  ///< "bos_token", "eos_token"...: their text
+  std::optional<TokenId> think = {};                  ///< <think>
+  std::optional<TokenId> end_think = {};              ///< </think>
+  std::string chat_template;                          ///< its source; "" for none
+};
+
 /// A loaded model. Weights stay in their mapped files. Safe to share between threads; generations
 /// take turns, token by token.
 class TERN_EXPORT Model {
  public:
-  /// @param model  a directory, a .gguf file, or "demo", the model inside the library
-  /// @error not_found, corrupt, unsupported, mismatch (all misfits at once), too_large, io
+  /// @param model  a directory, a .gguf file, "demo", the model inside the library, or the name of
+  ///               a model: "majentik/Nemotron-3-Nano-Omni-30B-A3B-Reasoning-TurboQuant-MLX-4bit",
+  ///               found in the cache of Hugging Face's tools (docs/models.md)
+  /// @error not_found, corrupt, unsupported, mismatch (all misfits at once), too_large, io; with
+  ///        `pull` what a download adds: busy (no hub), usage (no access), cancelled
   static Result<Model> load(std::string_view model, const LoadOptions& options = {});
 
   Model(Model&&) noexcept;
@@ -261,7 +333,21 @@ class TERN_EXPORT Model {
   std::vector<TokenId> tokenize(std::string_view text, bool parse_special = true) const;
   std::string detokenize(std::span<const TokenId> tokens, bool skip_special = false) const;
 
+  /// Text of a small file beside the weights ("config.json"), nothing where there is none; for GGUF
+  /// and unknown names always nothing.
+  /// @error io, too_large, usage (no plain file name)
+  Result<std::optional<std::string>> side_file(std::string_view name) const;
+  TokenizerInfo tokenizer_info() const;
+
   Session new_session() const;
+  /// With a cache of its own; types that are left open are the model's.
+  /// @error usage, unsupported  an unknown type or one that does not fit the model
+  Result<Session> new_session(const KvOptions& kv) const;
+  /// A session that Session::save wrote: goes on with the same bits. Its cache type is the saved
+  /// one.
+  /// @param metadata  receives the caller's text; may be null
+  /// @error not_found, io, corrupt; mismatch  of another model; too_large  longer than the context
+  Result<Session> load_session(const std::string& path, std::string* metadata = nullptr) const;
 
   /// One answer to a rendered prompt, in a session of its own.
   Result<Generation> generate(std::string_view prompt, const GenerateOptions& options = {},

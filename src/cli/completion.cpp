@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "cli/command.h"
+#include "hub/family.h"
 
 namespace tern::cli {
 namespace {
@@ -66,6 +67,14 @@ std::string quoted(std::string_view text) {
   return word + "'";
 }
 
+/// What stands for a model and is no file.
+std::string model_names() {
+  std::vector<std::string> names = {"demo"};
+  for (const hub::Variant& variant : hub::family())
+    if (!variant.parent.empty()) names.push_back(variant.name);
+  return joined(names, " ");
+}
+
 std::string bash_command(const Described& command) {
   std::string values, names;
   bool takes_model = false;
@@ -82,8 +91,8 @@ std::string bash_command(const Described& command) {
                       pattern, joined(option.choices, " "));
     else if (option.kind == ValueKind::model)
       values += fmt::format(
-          "        {}) COMPREPLY=($(compgen -W demo -- \"$word\") $(compgen -f -- \"$word\")); "
-          "return ;;\n",
+          "        {}) COMPREPLY=($(compgen -W \"$models\" -- \"$word\") $(compgen -f -- "
+          "\"$word\")); return ;;\n",
           pattern);
     else if (option.kind == ValueKind::file)
       values +=
@@ -94,7 +103,7 @@ std::string bash_command(const Described& command) {
   std::string text = fmt::format("    \"{}\")\n", command.name);
   if (!values.empty()) text += "      case \"$last\" in\n" + values + "      esac\n";
   text += fmt::format("      options=\"{}\"\n", names);
-  if (takes_model) text += "      words=demo\n";
+  if (takes_model) text += "      words=$models\n";
   if (command.name == "help") text += fmt::format("      words=\"{}\"\n", command_names());
   if (command.name == "completion") text += "      words=\"bash zsh fish\"\n";
   return text + "      ;;\n";
@@ -105,6 +114,9 @@ std::string bash_script() {
       "# bash completion for tern\n"
       "_tern() {\n"
       "  local word=${COMP_WORDS[COMP_CWORD]} last=${COMP_WORDS[COMP_CWORD-1]} options= words=\n"
+      "  local models=\"" +
+      model_names() +
+      "\"\n"
       "  COMPREPLY=()\n"
       "  if [[ $COMP_CWORD -eq 1 ]]; then\n";
   text += fmt::format(
@@ -150,7 +162,7 @@ std::string zsh_action(const OptionInfo& option) {
     case ValueKind::choice:
       return ":" + option.name() + ":(" + joined(option.choices, " ") + ")";
     case ValueKind::model:
-      return ":model:{_alternative 'models:model:(demo)' 'files:file:_files'}";
+      return ":model:{_alternative 'models:model:(" + model_names() + ")' 'files:file:_files'}";
     case ValueKind::file:
       return ":file:_files";
     case ValueKind::text:
@@ -227,7 +239,7 @@ std::string fish_script() {
       std::string line = fmt::format("complete -c tern -n '{}'", condition);
       if (option.positional()) {
         if (option.kind != ValueKind::model) continue;
-        text += line + " -a demo\n";
+        text += line + " -a " + quoted(model_names()) + "\n";
         continue;
       }
       for (const auto& name : option.names)

@@ -68,6 +68,7 @@ Result<std::unique_ptr<engine::Engine>> load_engine(const ModelOptions& options,
                                                     std::size_t context, Context& context_) {
   TERN_TRY(const auto model, model_name(options));
   TERN_TRY_VOID(choose_isa(options));
+  TERN_TRY_VOID(fetch(model, options, context_));
   TERN_TRY(auto load, load_options(options, context_));
   load.context = context;
   const StartThreadsWithoutSignals quiet;

@@ -7,6 +7,7 @@
 
 #include "cli/command.h"
 #include "cli/interrupts.h"
+#include "cli/model_options.h"
 #include "cli/stats.h"
 #include "engine/engine.h"
 
@@ -26,9 +27,10 @@ class FoldCommand : public Command {
  public:
   void declare(Options& options) override {
     options.group("Folders");
-    options.text("SRC", "SRC", source_, "the model: a folder of safetensors, or \"demo\"",
+    options.text("SRC", "SRC", source_, "the model: a folder of safetensors, a name, or \"demo\"",
                  ValueKind::model);
     options.text("DST", "DST", destination_, "the folder to write", ValueKind::file);
+    declare_finding(options, finding_);
     options.group("Rotation");
     options.choice("--rotation", kind_,
                    {{"hadamard", model::RotationKind::hadamard},
@@ -41,13 +43,14 @@ class FoldCommand : public Command {
   Result<int> run(Context& context) override {
     if (!source_) return fail(ErrorCode::usage, "no model to fold", "SRC");
     if (!destination_) return fail(ErrorCode::usage, "no folder to write", "DST");
-    TERN_TRY(const auto checkpoint, engine::open_checkpoint(*source_));
+    const auto find = find_options(finding_, context);
+    TERN_TRY(const auto found, engine::find_model(*source_, find));
+    TERN_TRY(const auto checkpoint, engine::open_checkpoint(*source_, find));
     convert::FoldTask task{.fold = {kind_, kind_}, .folder = {}, .destination = *destination_};
     std::error_code ignored;
-    if (*source_ != "demo")
-      task.folder = std::filesystem::is_directory(*source_, ignored)
-                        ? std::filesystem::path(*source_)
-                        : std::filesystem::path(*source_).parent_path();
+    if (!found.path.empty())
+      task.folder = std::filesystem::is_directory(found.path, ignored) ? found.path
+                                                                       : found.path.parent_path();
     if (task.folder && task.folder->empty()) task.folder = ".";
     Cancel cancel;
     const CancelOnInterrupt on_interrupt(cancel);
@@ -66,6 +69,7 @@ class FoldCommand : public Command {
 
  private:
   std::optional<std::string> source_, destination_;
+  ModelOptions finding_;
   model::RotationKind kind_ = model::RotationKind::hadamard;
 };
 

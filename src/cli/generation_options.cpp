@@ -34,10 +34,12 @@ void declare_generation(Options& options, GenerationOptions& target) {
                "keep the likeliest tokens that make up this much; default: 0.95 thinking, 1 not");
   options.real("--min-p", sampling.min_p, {0, 1, false, true},
                "drop tokens less likely than this part of the likeliest; default: 0, off");
-  options.real("--repetition-penalty", sampling.repetition_penalty, {0, 100, true, false},
-               "divide the logits of tokens that were there; default: 1, off");
-  options.integer("--repetition-window", target.repetition_window, {0, 1u << 30},
-                  "last tokens that the penalties look at, 0 is all; default: 64");
+  options.real(
+      "--repetition-penalty", sampling.repetition_penalty, {0, 100, true, false},
+      "divide the logits of tokens that were there, 1 is off; default: the model's own, or 1");
+  options.integer(
+      "--repetition-window", target.repetition_window, {0, 1u << 30},
+      "last tokens that the penalties look at, 0 is all; default: 64, all for the model's own");
   options.real("--presence-penalty", sampling.presence_penalty, {-2, 2},
                "taken from the logit of a token that was generated; default: 0");
   options.real("--frequency-penalty", sampling.frequency_penalty, {-2, 2},

@@ -8,7 +8,7 @@ namespace tern::cli {
 
 struct GenerationOptions {
   std::optional<std::uint64_t> max_tokens, reasoning_budget, reasoning_grace, seed, top_k;
-  std::uint64_t repetition_window = 64;
+  std::optional<std::uint64_t> repetition_window;
   bool think = false, no_think = false;
   bool hide_thinking = false, show_thinking = false;
   GenerateOptions generate;  ///< what has its own type there is parsed in place

@@ -89,8 +89,9 @@ std::string program_help(std::size_t width) {
       "Usage: tern COMMAND [OPTIONS]\n\nCommands:\n";
   for (const auto& command : commands()) text += entry(command.name, command.summary, width);
   text +=
-      "\nA model is a folder of safetensors, a .gguf file, or \"demo\", the small one inside the "
-      "program.\n\n"
+      "\nA model is a folder of safetensors, a .gguf file, the name of one (\"tern variants\" "
+      "lists "
+      "the\nfamily, \"tern pull\" downloads it), or \"demo\", the small one inside the program.\n\n"
       "Try:\n"
       "  tern chat demo\n"
       "  tern generate -m demo -p \"Solve: 17 * 23\"\n"
@@ -98,6 +99,11 @@ std::string program_help(std::size_t width) {
       "Environment:\n";
   text += entry("TERN_MODEL", "the model when none is named", width);
   text += entry("TERN_ISA", "scalar, neon, avx2, avx512 or amx: forces an instruction set", width);
+  text += entry("HF_HOME, HF_HUB_CACHE",
+                "where downloaded models are; default: ~/.cache/huggingface", width);
+  text +=
+      entry("HF_TOKEN, HF_ENDPOINT", "access token, and another hub than huggingface.co", width);
+  text += entry("HF_HUB_OFFLINE", "1: never ask the hub", width);
   text += entry("NO_COLOR", "when not empty: no escape sequences", width);
   text += "\n";
   text += kExitStatuses;

@@ -63,7 +63,8 @@ class Info : public Command {
 
   Result<int> run(Context& context) override {
     TERN_TRY(const auto name, model_name(model_));
-    TERN_TRY(auto checkpoint, engine::open_checkpoint(name));
+    TERN_TRY(auto checkpoint, engine::open_checkpoint(name, find_options(model_, context)));
+    context.progress.clear();
     TERN_TRY(auto config, model::Config::from(checkpoint));
     TERN_TRY(auto kv, kv_choice(model_, name));
     Facts facts{

@@ -54,7 +54,7 @@ class Logits : public Command {
     TERN_TRY_VOID(choose_isa(model_));
     TERN_TRY(const auto name, model_name(model_));
     TERN_TRY(const auto text, read_input(*tokens_));
-    TERN_TRY(const auto checkpoint, engine::open_checkpoint(name));
+    TERN_TRY(const auto checkpoint, engine::open_checkpoint(name, find_options(model_, context)));
     TERN_TRY(auto model, model::Model::load(checkpoint));
     TERN_TRY(const auto tokens,
              parse_token_ids(text, input_name(*tokens_), model.config().vocab_size));

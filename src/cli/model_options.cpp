@@ -6,14 +6,34 @@
 
 #include "base/cpu.h"
 #include "cli/interrupts.h"
+#include "cli/stats.h"
 
 namespace tern::cli {
+namespace {
+
+constexpr std::string_view kDownloading = "downloading";
+
+}  // namespace
 
 void declare_model(Options& options, ModelOptions& target) {
   options.text("-m,--model", "MODEL", target.model,
-               "a folder, a .gguf file, or \"demo\"; default: $TERN_MODEL", ValueKind::model);
+               "a folder, a .gguf file, a name such as TurboQuant-MLX-4bit or owner/model (see "
+               "tern variants), or \"demo\"; default: $TERN_MODEL",
+               ValueKind::model);
   options.text("MODEL", "MODEL", target.positional, "the same without -m", ValueKind::model);
   options.exclusive({"--model", "MODEL"});
+  declare_finding(options, target);
+}
+
+void declare_finding(Options& options, ModelOptions& target) {
+  options.flag(
+      "--pull", target.pull,
+      "download a named model that is not in the cache; on a terminal that happens anyway");
+  options.custom("--revision", "REV", "branch, tag or commit of a named model; default: main",
+                 [&target](const std::string& typed) -> Result<void> {
+                   target.revision = typed;
+                   return {};
+                 });
 }
 
 void declare_kv(Options& options, ModelOptions& target, std::vector<std::string>* several) {
@@ -137,6 +157,28 @@ Result<KvOptions> kv_options(const ModelOptions& options) {
 
 }  // namespace
 
+engine::FindOptions find_options(const ModelOptions& options, Context& context) {
+  const auto progress = [&context, told = false](std::string_view what, std::size_t done,
+                                                 std::size_t total) mutable {
+    if (what != kDownloading) return context.progress.update(what, done, total);
+    if (!std::exchange(told, true)) {
+      context.err.write("tern: downloading " + human_bytes(total) +
+                        " (Ctrl-C stops, the same command goes on)\n");
+      context.err.flush();
+    }
+    context.progress.update_bytes(what, done, total);
+  };
+  return {.pull = options.pull || context.terminal.err,
+          .revision = options.revision,
+          .progress = progress};
+}
+
+Result<void> fetch(const std::string& model, const ModelOptions& options, Context& context) {
+  TERN_TRY_VOID(engine::find_model(model, find_options(options, context)));
+  context.progress.clear();
+  return {};
+}
+
 Result<LoadOptions> load_options(const ModelOptions& options, Context& context) {
   LoadOptions load;
   load.threads = options.threads.value_or(0);
@@ -145,15 +187,17 @@ Result<LoadOptions> load_options(const ModelOptions& options, Context& context) 
   TERN_TRY(load.kv, kv_options(options));
   load.state_codec = options.state_codec;
   load.prefill_chunk = options.prefill_chunk;
-  load.progress = [&context](std::string_view what, std::size_t done, std::size_t total) {
-    context.progress.update(what, done, total);
-  };
+  const auto find = find_options(options, context);
+  load.pull = find.pull;
+  load.revision = find.revision;
+  load.progress = find.progress;
   return load;
 }
 
 Result<Model> load_model(const ModelOptions& options, Context& context) {
   TERN_TRY(const auto model, model_name(options));
   TERN_TRY_VOID(choose_isa(options));
+  TERN_TRY_VOID(fetch(model, options, context));
   TERN_TRY(const auto load, load_options(options, context));
   const StartThreadsWithoutSignals quiet;
   auto loaded = Model::load(model, load);

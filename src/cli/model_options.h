@@ -8,11 +8,14 @@
 #include "cli/context.h"
 #include "cli/options.h"
 #include "engine/kv_options.h"
+#include "engine/model_source.h"
 
 namespace tern::cli {
 
 struct ModelOptions {
   std::optional<std::string> model, positional;
+  bool pull = false;
+  std::string revision;  // of a named model
   std::optional<std::uint64_t> threads;
   std::uint64_t context = 0;
   std::optional<std::string> kv, kv_keys, kv_values, kv_bits;
@@ -27,8 +30,10 @@ struct ModelOptions {
   std::optional<std::string> isa;
 };
 
-/// Declares "-m,--model" and the positional MODEL.
+/// Declares "-m,--model", the positional MODEL, and how a named one is found.
 void declare_model(Options& options, ModelOptions& target);
+/// Declares --pull and --revision, for commands that name their model in another way.
+void declare_finding(Options& options, ModelOptions& target);
 /// Declares the cache: types, windows. With `several`, --kv takes a list of types, which goes
 /// there.
 void declare_kv(Options& options, ModelOptions& target,
@@ -45,6 +50,12 @@ Result<std::string> model_name(const ModelOptions& options);
 
 /// Takes --isa, or TERN_ISA, or the best. @error usage, unsupported
 Result<void> choose_isa(const ModelOptions& options);
+
+/// How a model is found: one that is not there is downloaded with --pull, and on a terminal.
+engine::FindOptions find_options(const ModelOptions& options, Context& context);
+
+/// Downloads the model if that has to be, while Ctrl-C still works; errors as engine::find_model.
+Result<void> fetch(const std::string& model, const ModelOptions& options, Context& context);
 
 /// What an engine is to be loaded with: all of `options` but the model; progress on a terminal.
 Result<LoadOptions> load_options(const ModelOptions& options, Context& context);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "cli/stats.h"
 #include "cli/terminal.h"
 
 namespace tern::cli {
@@ -11,13 +12,9 @@ namespace {
 
 constexpr std::chrono::milliseconds kAppearsAfter{300}, kRedrawnEvery{100};
 
-}  // namespace
-
-std::string progress_text(std::string_view what, std::size_t done, std::size_t total,
-                          std::size_t width) {
-  done = std::min(done, total);
-  const double part = total == 0 ? 1.0 : static_cast<double>(done) / static_cast<double>(total);
-  const auto numbers = fmt::format("{:3.0f}%  {}/{}", 100 * part, done, total);
+/// "what  [####----]  numbers", or without bar where there is no room.
+std::string bar_text(std::string_view what, double part, const std::string& numbers,
+                     std::size_t width) {
   const std::size_t used = what.size() + 2 + 2 + 2 + numbers.size() + 1;
   if (used + 8 > width) {
     auto text = fmt::format("{} {:.0f}%", what, 100 * part);
@@ -28,18 +25,64 @@ std::string progress_text(std::string_view what, std::size_t done, std::size_t t
   return fmt::format("{}  [{:#<{}}{:-<{}}]  {}", what, "", filled, "", cells - filled, numbers);
 }
 
+double part_of(std::uint64_t done, std::uint64_t total) {
+  return total == 0 ? 1.0 : static_cast<double>(done) / static_cast<double>(total);
+}
+
+/// "2:51", "1:02:03".
+std::string clock_text(double seconds) {
+  const auto whole = static_cast<std::uint64_t>(std::min(seconds, 359999.0));
+  const auto hours = whole / 3600, minutes = whole / 60 % 60;
+  return hours > 0 ? fmt::format("{}:{:02}:{:02}", hours, minutes, whole % 60)
+                   : fmt::format("{}:{:02}", minutes, whole % 60);
+}
+
+}  // namespace
+
+std::string progress_text(std::string_view what, std::size_t done, std::size_t total,
+                          std::size_t width) {
+  done = std::min(done, total);
+  const double part = part_of(done, total);
+  return bar_text(what, part, fmt::format("{:3.0f}%  {}/{}", 100 * part, done, total), width);
+}
+
+std::string transfer_text(std::string_view what, std::uint64_t done, std::uint64_t total,
+                          double rate, std::size_t width) {
+  done = std::min(done, total);
+  const double part = part_of(done, total);
+  auto numbers = fmt::format("{:3.0f}%  {}/{}", 100 * part, human_bytes(done), human_bytes(total));
+  if (rate >= 1)
+    numbers += fmt::format("  {}/s  {}", human_bytes(static_cast<std::uint64_t>(rate)),
+                           clock_text(static_cast<double>(total - done) / rate));
+  return bar_text(what, part, numbers, width);
+}
+
 void ProgressLine::begin(std::string_view what, std::size_t total) {
   if (!enabled_) return;
   clear();
   running_ = true;
   what_ = what;
   started_ = {};  // long ago: updates need not wait
-  draw(0, total, Clock::now());
+  draw(progress_text(what_, 0, total, width_), Clock::now());
 }
 
 void ProgressLine::update(std::string_view what, std::size_t done, std::size_t total) {
-  if (!enabled_) return;
   const auto now = Clock::now();
+  if (due(what, now)) draw(progress_text(what_, done, total, width_), now);
+}
+
+void ProgressLine::update_bytes(std::string_view what, std::uint64_t done, std::uint64_t total) {
+  const auto now = Clock::now();
+  if (!running_ || what != what_) first_ = done;
+  if (!due(what, now)) return;
+  const double seconds = std::chrono::duration<double>(now - started_).count();
+  const double rate = static_cast<double>(done - std::min(first_, done)) / seconds;
+  draw(transfer_text(what_, done, total, rate, width_), now);
+}
+
+/// Begins a task that is new; whether it is time to draw.
+bool ProgressLine::due(std::string_view what, Clock::time_point now) {
+  if (!enabled_) return false;
   if (!running_ || what != what_) {
     clear();
     running_ = true;
@@ -47,15 +90,14 @@ void ProgressLine::update(std::string_view what, std::size_t done, std::size_t t
     started_ = now;
     last_ = {};
   }
-  if (now - started_ < kAppearsAfter || now - last_ < kRedrawnEvery) return;
-  draw(done, total, now);
+  return now - started_ >= kAppearsAfter && now - last_ >= kRedrawnEvery;
 }
 
-void ProgressLine::draw(std::size_t done, std::size_t total, Clock::time_point now) {
+void ProgressLine::draw(const std::string& text, Clock::time_point now) {
   last_ = now;
   drawn_ = true;
   out_->write(kEraseLine);
-  out_->write(progress_text(what_, done, total, width_));
+  out_->write(text);
   out_->flush();
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -13,6 +14,11 @@ namespace tern::cli {
 std::string progress_text(std::string_view what, std::size_t done, std::size_t total,
                           std::size_t width);
 
+/// "downloading  [####----]  50%  8.9 GB/17.8 GB  52.1 MB/s  2:51", the same way. `rate` in bytes a
+/// second; 0: not known yet.
+std::string transfer_text(std::string_view what, std::uint64_t done, std::uint64_t total,
+                          double rate, std::size_t width);
+
 /// Draws over itself. Appears only for tasks that take a while, and leaves no trace.
 class ProgressLine {
  public:
@@ -23,19 +29,23 @@ class ProgressLine {
   /// Draws at once, for a task that is known to take long before its first update.
   void begin(std::string_view what, std::size_t total);
   void update(std::string_view what, std::size_t done, std::size_t total);
+  /// The same for bytes: with rate and remaining time.
+  void update_bytes(std::string_view what, std::uint64_t done, std::uint64_t total);
   /// Removes the line; the next update starts a new task.
   void clear();
 
  private:
   using Clock = std::chrono::steady_clock;
 
-  void draw(std::size_t done, std::size_t total, Clock::time_point now);
+  bool due(std::string_view what, Clock::time_point now);
+  void draw(const std::string& text, Clock::time_point now);
 
   Output* out_;
   bool enabled_;
   std::size_t width_;
   bool running_ = false, drawn_ = false;
   std::string what_;
+  std::uint64_t first_ = 0;  ///< bytes that were there when the task began
   Clock::time_point started_, last_;
 };
 

@@ -26,8 +26,10 @@ class Template : public Command {
   void declare(Options& options) override {
     options.group("Template");
     options.text("-m,--model", "MODEL", model_.model,
-                 "a folder, a .gguf file, or \"demo\"; no weights are read; default: $TERN_MODEL",
+                 "a folder, a .gguf file, a name, or \"demo\"; no weights are read; default: "
+                 "$TERN_MODEL",
                  ValueKind::model);
+    declare_finding(options, model_);
     options.text("--template", "FILE", template_, "a template of its own, in Jinja",
                  ValueKind::file);
     options.exclusive({"--model", "--template"});
@@ -45,7 +47,7 @@ class Template : public Command {
 
   Result<int> run(Context& context) override {
     TERN_TRY(const auto variables, read_variables());
-    TERN_TRY(const auto prompt, render(variables));
+    TERN_TRY(const auto prompt, render(variables, context));
     context.out.write(context.terminal.out ? printable(prompt) : prompt);
     return 0;
   }
@@ -74,12 +76,13 @@ class Template : public Command {
     return variables;
   }
 
-  Result<std::string> render(json::object variables) const {
+  Result<std::string> render(json::object variables, Context& context) const {
     if (template_) return render_file(*template_, variables);
     TERN_TRY(const auto model, model_name(model_));
     // A folder that holds everything but the weights will do.
     const auto file = std::filesystem::path(model) / "chat_template.jinja";
-    auto checkpoint = engine::open_checkpoint(model);
+    auto checkpoint = engine::open_checkpoint(model, find_options(model_, context));
+    context.progress.clear();
     std::error_code ignored;
     if (!checkpoint && std::filesystem::exists(file, ignored))
       return render_file(file.string(), variables);

@@ -11,6 +11,7 @@
 namespace tern::cli {
 namespace {
 
+using testing::AllOf;
 using testing::EndsWith;
 using testing::HasSubstr;
 using testing::Not;
@@ -47,6 +48,15 @@ TEST(ProgressText, GoesFromEmptyToFull) {
   EXPECT_THAT(progress_text("x", 5, 10, 80), HasSubstr(" 50%  5/10"));
   EXPECT_THAT(progress_text("x", 20, 10, 80), HasSubstr("100%"));
   EXPECT_THAT(progress_text("x", 0, 0, 80), HasSubstr("100%"));
+}
+
+TEST(TransferText, HasBytesRateAndRemainingTime) {
+  EXPECT_THAT(transfer_text("x", 5'000'000'000, 10'000'000'000, 50e6, 100),
+              AllOf(HasSubstr(" 50%  5.0"), HasSubstr("MB/s  1:40")));
+  EXPECT_THAT(transfer_text("x", 0, 10'000'000'000, 1e6, 100), HasSubstr("2:46:40"));
+  EXPECT_THAT(transfer_text("x", 0, 10, 0, 100), Not(HasSubstr("/s")));
+  for (std::size_t width = 20; width < 200; ++width)
+    EXPECT_LT(transfer_text("downloading", 1u << 30, 1u << 31, 1e6, width).size(), width);
 }
 
 TEST(Nearest, FindsTypingErrors) {

@@ -24,9 +24,10 @@ class Tokenize : public Command {
   void declare(Options& options) override {
     options.group("Tokenizer");
     options.text("-m,--model", "MODEL", model_.model,
-                 "a folder, a .gguf file, or \"demo\"; only its tokenizer is read; default: "
-                 "$TERN_MODEL",
+                 "a folder, a .gguf file, a name, or \"demo\"; only its tokenizer is read; "
+                 "default: $TERN_MODEL",
                  ValueKind::model);
+    declare_finding(options, model_);
     options.text("--tokenizer", "FILE", tokenizer_, "a tokenizer.json, or a folder with one",
                  ValueKind::file);
     options.exclusive({"--model", "--tokenizer"});
@@ -51,18 +52,20 @@ class Tokenize : public Command {
   Result<int> run(Context& context) override {
     if (!text_ && !file_)
       return fail(ErrorCode::usage, "no text", "TEXT", "give a text, \"-\" or --file");
-    std::string path;
-    if (tokenizer_) {
-      path = *tokenizer_;
-    } else {
-      TERN_TRY(path, model_name(model_));
-    }
-    TERN_TRY(const auto tokenizer, open_tokenizer(path));
+    TERN_TRY(const auto tokenizer, open(context));
     TERN_TRY(const auto input, read_text());
     return decode_ ? decode(tokenizer, input, context) : encode(tokenizer, input, context);
   }
 
  private:
+  Result<text::Tokenizer> open(Context& context) const {
+    if (tokenizer_) return open_tokenizer(*tokenizer_);
+    TERN_TRY(const auto name, model_name(model_));
+    auto tokenizer = open_tokenizer(name, find_options(model_, context));
+    context.progress.clear();
+    return tokenizer;
+  }
+
   Result<std::string> read_text() const {
     if (file_) return read_input(*file_);
     return *text_ == "-" ? read_input("-") : *text_;

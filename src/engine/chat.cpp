@@ -171,6 +171,7 @@ Result<Chat> Chat::load(const Checkpoint& checkpoint, const text::Tokenizer& tok
   Chat chat;
   chat.model_ = checkpoint.display_name();
   if (sources.main) chat.template_ = text::ChatTemplate::parse(*sources.main, sources.where);
+  chat.source_ = sources.main.value_or("");
   if (sources.tools)
     chat.tools_template_ = text::ChatTemplate::parse(*sources.tools, sources.where);
   TERN_TRY(chat.special_tokens_, special_tokens(checkpoint, tokenizer, tokenizer_config));
@@ -184,6 +185,10 @@ Result<std::string> Chat::render(json::array messages, const ChatTemplateOptions
     TERN_TRY_VOID(normalize(message, fmt::format("messages/{}", index++)));
   TERN_TRY(const json::object variables,
            make_variables(std::move(messages), special_tokens_, options));
+  if (!options.chat_template.empty()) {
+    TERN_TRY(const auto own, text::ChatTemplate::parse(options.chat_template, "chat_template"));
+    return own.render(variables);
+  }
   const bool with_tools = !variables.at("tools").is_null();
   const auto& chosen = with_tools && tools_template_ ? tools_template_ : template_;
   if (!chosen)
@@ -210,6 +215,13 @@ Result<std::string> Chat::render(std::span<const Message> messages,
     list.push_back(std::move(object));
   }
   return render(std::move(list), options);
+}
+
+std::map<std::string, std::string> Chat::special_token_texts() const {
+  std::map<std::string, std::string> texts;
+  for (const auto& [key, value] : special_tokens_)
+    if (const json::string* text = value.if_string()) texts.emplace(key, *text);
+  return texts;
 }
 
 }  // namespace tern::engine

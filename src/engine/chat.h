@@ -1,5 +1,6 @@
 // From a conversation to the prompt, by the model's own chat template.
 #pragma once
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -40,9 +41,15 @@ class Chat {
   Result<std::string> render(std::span<const Message> messages,
                              const ChatTemplateOptions& options) const;
 
+  /// The template's text; empty when the model has none.
+  const std::string& source() const { return source_; }
+  /// "bos_token" and the like, by name.
+  std::map<std::string, std::string> special_token_texts() const;
+
  private:
   using Template = Result<text::ChatTemplate>;
 
+  std::string source_;
   std::optional<Template> template_;
   std::optional<Template> tools_template_;  // the list's "tool_use", when there is one
   json::object special_tokens_;

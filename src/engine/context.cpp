@@ -1,6 +1,7 @@
 #include "engine/context.h"
 
 #include <algorithm>
+#include <string>
 
 namespace tern::engine {
 namespace {
@@ -21,7 +22,7 @@ Result<void> Context::allocate() {
   // A step that ended with an exception leaves the two apart.
   reset();
   if (sequence_) return {};
-  TERN_TRY(sequence_, engine_->new_sequence());
+  TERN_TRY(sequence_, engine_->new_sequence(kv_));
   return {};
 }
 
@@ -30,14 +31,28 @@ Result<std::size_t> Context::keep_start_of(std::span<const TokenId> prompt) {
   const std::size_t common = common_start(tokens_, prompt);
   if (common == tokens_.size() && common < prompt.size()) return common;
 
-  const std::size_t most = std::min(common, prompt.size() - 1);
-  std::erase_if(marks_, [&](const state::Snapshot& mark) { return mark.position() > most; });
-  if (marks_.empty() || !engine_->restore(*sequence_, marks_.back())) {
+  return go_back(std::min(common, prompt.size() - 1));
+}
+
+std::size_t Context::go_back(std::size_t position) {
+  if (position >= tokens_.size()) return tokens_.size();
+  std::erase_if(marks_, [&](const auto& mark) { return mark->position() > position; });
+  if (marks_.empty() || !engine_->restore(*sequence_, *marks_.back())) {
     reset();
     return 0;
   }
-  tokens_.resize(marks_.back().position());
+  tokens_.resize(marks_.back()->position());
   return tokens_.size();
+}
+
+Result<Context> Context::fork() const {
+  Context copy(*engine_, kv_);
+  copy.tokens_ = tokens_;
+  copy.marks_ = marks_;
+  if (sequence_) {
+    TERN_TRY(copy.sequence_, sequence_->fork());
+  }
+  return copy;
 }
 
 model::Part Context::part(std::span<const TokenId> tokens, model::LogitsMode mode) {
@@ -65,9 +80,35 @@ Result<void> Context::read(std::span<const TokenId> tokens, model::LogitsMode mo
 
 void Context::mark() {
   if (!sequence_ || tokens_.empty()) return;
-  if (!marks_.empty() && marks_.back().position() == tokens_.size()) return;
+  if (!marks_.empty() && marks_.back()->position() == tokens_.size()) return;
   if (marks_.size() == kMarks) marks_.erase(marks_.begin());
-  if (auto snapshot = engine_->snapshot(*sequence_)) marks_.push_back(*std::move(snapshot));
+  if (auto snapshot = engine_->snapshot(*sequence_))
+    marks_.push_back(std::make_shared<const state::Snapshot>(*std::move(snapshot)));
+}
+
+Result<void> Context::store(const state::Sink& sink) const {
+  if (sequence_) return engine_->store(*sequence_, sink);
+  TERN_TRY(const state::Sequence empty, engine_->new_sequence(kv_));
+  return engine_->store(empty, sink);
+}
+
+Result<void> Context::load(std::vector<TokenId> tokens, state::Source& source) {
+  TERN_TRY_VOID(allocate());
+  TERN_TRY_VOID(sequence_->load(source));
+  if (sequence_->position() != tokens.size() || source.remaining() != 0) {
+    const std::string what = std::to_string(tokens.size()) + " tokens with the state of " +
+                             std::to_string(sequence_->position()) + " and " +
+                             std::to_string(source.remaining()) + " bytes more";
+    reset();
+    return fail(ErrorCode::corrupt, what);
+  }
+  if (std::ranges::any_of(tokens, [&](TokenId id) { return id >= engine_->vocabulary().size; })) {
+    reset();
+    return fail(ErrorCode::corrupt, "a token outside the vocabulary");
+  }
+  marks_.clear();
+  tokens_ = std::move(tokens);
+  return {};
 }
 
 Result<void> Context::rest() {

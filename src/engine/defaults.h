@@ -22,8 +22,8 @@ struct Defaults {
   const Mode& mode(bool is_thinking) const { return is_thinking ? thinking : direct; }
 
   /// The card's values, and for thinking the temperature, top_p, top_k and min_p of
-  /// generation_config.json where it says so. Lengths stay the card's: the family's own file
-  /// allows no answer after a full budget of thought.
+  /// generation_config.json where it says so; its repetition_penalty holds for both. Lengths stay
+  /// the card's: the family's own file allows no answer after a full budget of thought.
   /// @error corrupt  a value of the wrong type or out of range; `where` is the file
   static Result<Defaults> load(const formats::Checkpoint& checkpoint);
 };

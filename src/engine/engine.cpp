@@ -6,8 +6,6 @@
 #include <limits>
 #include <new>
 
-#include "demo/embedded_model.h"
-
 namespace tern::engine {
 namespace {
 
@@ -40,17 +38,9 @@ Result<state::StateCodec> parse_state_codec(std::string_view name) {
 
 }  // namespace
 
-Result<Checkpoint> open_checkpoint(std::string_view model) {
-  if (model != "demo") return Checkpoint::open(std::filesystem::path(model));
-  std::vector<formats::MemoryFile> files;
-  for (const demo::EmbeddedFile& file : demo::embedded_model())
-    files.push_back({file.name, file.bytes});
-  return Checkpoint::from_memory("demo", std::move(files));
-}
-
 Result<std::unique_ptr<Engine>> Engine::load(std::string_view model, const LoadOptions& options) {
   if (options.progress) options.progress("opening", 0, 2);
-  TERN_TRY(Checkpoint checkpoint, open_checkpoint(model));
+  TERN_TRY(Checkpoint checkpoint, open_checkpoint(model, find_options(options)));
   return load(std::move(checkpoint), options);
 }
 
@@ -133,8 +123,17 @@ ModelInfo Engine::info() const {
           .resident_weight_bytes = checkpoint_.resident_bytes()};
 }
 
-Result<state::Sequence> Engine::new_sequence() const {
-  return model_.new_sequence(kv_.config, context_);
+Result<state::KvConfig> Engine::kv_config(const KvOptions& kv) const {
+  KvOptions asked = kv;
+  if (asked.keys.empty() && asked.values.empty()) asked.keys = kv_label(kv_.config);
+  TERN_TRY(const KvChoice choice,
+           resolve_kv(asked, checkpoint_.display_name(), {kv_.config.keys, kv_.config.values}));
+  TERN_TRY_VOID(state::KvCache::create(model_.sequence_shape().kv(), choice.config));
+  return choice.config;
+}
+
+Result<state::Sequence> Engine::new_sequence(const state::KvConfig& kv) const {
+  return model_.new_sequence(kv, context_);
 }
 
 void Engine::forward(std::span<model::Part> parts) {
@@ -160,6 +159,10 @@ Result<void> Engine::rest(state::Sequence& sequence) {
   using state::StateCodec;
   return sequence.rest(state_codec_ == StateCodec::f32 ? StateCodec::lossless : state_codec_,
                        &pool_);
+}
+
+Result<void> Engine::store(const state::Sequence& sequence, const state::Sink& sink) {
+  return sequence.store(sink, &pool_);
 }
 
 void Engine::parallel(std::size_t count, const std::function<void(std::size_t)>& body) {

@@ -12,15 +12,13 @@
 #include "engine/chat.h"
 #include "engine/defaults.h"
 #include "engine/kv_options.h"
+#include "engine/model_source.h"
 #include "engine/vocabulary.h"
 #include "formats/checkpoint.h"
 #include "model/forward.h"
 #include "state/sequence.h"
 
 namespace tern::engine {
-
-/// Opens a path, or "demo" for the model inside the library; errors as Checkpoint::open.
-Result<formats::Checkpoint> open_checkpoint(std::string_view model);
 
 /// Everything but the conversations. Safe to share between threads: steps of the model from
 /// several of them take turns.
@@ -42,13 +40,17 @@ class Engine {
   const Defaults& defaults() const { return defaults_; }
   ModelInfo info() const;
   const state::KvConfig& kv_config() const { return kv_.config; }
+  /// The cache of a session that asks for one of its own; types that `kv` leaves open are those of
+  /// the model. @error usage  as resolve_kv; unsupported  as KvCache::create
+  Result<state::KvConfig> kv_config(const KvOptions& kv) const;
 
   /// Most tokens that a conversation may hold.
   std::size_t context() const { return context_; }
   std::size_t prefill_chunk() const { return options_.prefill_chunk; }
 
   /// Errors as Sequence::create.
-  Result<state::Sequence> new_sequence() const;
+  Result<state::Sequence> new_sequence() const { return new_sequence(kv_.config); }
+  Result<state::Sequence> new_sequence(const state::KvConfig& kv) const;
 
   /// One step of several sequences: see model::Model::forward.
   void forward(std::span<model::Part> parts);
@@ -60,6 +62,8 @@ class Engine {
   Result<state::Snapshot> snapshot(const state::Sequence& sequence);
   Result<void> restore(state::Sequence& sequence, const state::Snapshot& snapshot);
   Result<void> rest(state::Sequence& sequence);
+  /// Errors as Sequence::store.
+  Result<void> store(const state::Sequence& sequence, const state::Sink& sink);
 
   /// Calls body(i) for i < count on all threads, between steps. It must not throw.
   void parallel(std::size_t count, const std::function<void(std::size_t)>& body);

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/suggest.h"
+#include "hub/family.h"
 
 namespace tern::engine {
 namespace {
@@ -157,10 +158,10 @@ Result<KvTypes> parse_kv_bits(std::string_view bits, std::string_view scheme,
 std::optional<KvTypes> kv_of_name(std::string_view model) {
   std::string name = lower(model);
   while (name.ends_with('/')) name.pop_back();
+  name.resize(std::min(name.size(), name.find(':', name.rfind('/') + 1)));  // OWNER/NAME:Q4_K_M
   if (name.ends_with(".gguf")) name.resize(name.size() - 5);
-  if (name.ends_with("-tq-kv")) return KvTypes{KvScheme::turbo4, KvScheme::turbo4};
-  if (name.ends_with("-rq-kv")) return KvTypes{KvScheme::iso4, KvScheme::iso4};
-  return std::nullopt;
+  const auto scheme = quant::kv_scheme(hub::cache_of(name));
+  return scheme ? std::optional(KvTypes{*scheme, *scheme}) : std::nullopt;
 }
 
 Result<KvChoice> resolve_kv(const KvOptions& options, std::string_view model, KvTypes fallback) {

@@ -36,8 +36,11 @@ Result<KvTypes> parse_kv(std::string_view text);
 Result<KvTypes> parse_kv_bits(std::string_view bits, std::string_view scheme,
                               std::size_t group_size = 64);
 
-/// What a model's name promises: turbo4 for one that ends in -TQ-KV, iso4 for -RQ-KV, else nothing.
-/// @param model  a path; a trailing slash and ".gguf" do not count
+/// What a model's name promises, as the table of hub/family.h has it: turbo4 for one that ends in
+/// -TQ-KV, iso4 for -RQ-KV, else nothing.
+/// @param model  a path or a name; a trailing slash, ".gguf" and a quantization after a colon do
+/// not
+///               count
 std::optional<KvTypes> kv_of_name(std::string_view model);
 
 struct KvChoice {

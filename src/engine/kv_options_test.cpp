@@ -79,6 +79,7 @@ TEST(KvChoice, IsWhatTheModelsNamePromisesUnlessTypesAreGiven) {
   EXPECT_EQ(types({}, "models/Nano-TurboQuant-MLX-4bit-TQ-KV/"), both(KvScheme::turbo4));
   EXPECT_EQ(types({}, "Nano-RotorQuant-Q4_K_M-RQ-KV.gguf"), both(KvScheme::iso4));
   EXPECT_EQ(types({}, "Nano-TQ-KV-notes"), both(KvScheme::f16));
+  EXPECT_EQ(types({}, "somebody/nano-tq-kv:Q8_0"), both(KvScheme::turbo4));
   EXPECT_EQ(types({.keys = "q8_0"}, "Nano-TQ-KV"), both(KvScheme::q8_0));
   EXPECT_EQ(types({.keys = "turbo4", .values = "turbo2"}, ""),
             (KvTypes{KvScheme::turbo4, KvScheme::turbo2}));

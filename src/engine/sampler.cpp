@@ -61,8 +61,9 @@ Result<Sampling> resolve(const SamplingOptions& options, const Sampling& default
       .top_k = options.top_k.value_or(own_choice ? 0 : defaults.top_k),
       .top_p = options.top_p.value_or(defaults.top_p),
       .min_p = options.min_p.value_or(defaults.min_p),
-      .repetition_penalty = options.repetition_penalty,
-      .repetition_window = options.repetition_window,
+      .repetition_penalty = options.repetition_penalty.value_or(defaults.repetition_penalty),
+      .repetition_window = options.repetition_window.value_or(
+          options.repetition_penalty ? Sampling{}.repetition_window : defaults.repetition_window),
       .presence_penalty = options.presence_penalty,
       .frequency_penalty = options.frequency_penalty,
   };

@@ -140,9 +140,22 @@ TEST(Defaults, SamplingForThinkingComesFromTheModelsOwnFile) {
             0.0f);
 }
 
+TEST(Defaults, ARepetitionPenaltyOfTheModelsOwnFileHoldsInBothModesForTheWholeText) {
+  const Defaults defaults =
+      defaults_of(with_file("generation_config.json", R"({"repetition_penalty": 1.25})")).value();
+  for (const bool thinking : {true, false}) {
+    const Sampling& sampling = defaults.mode(thinking).sampling;
+    EXPECT_EQ(resolve({}, sampling, 10)->repetition_penalty, 1.25f);
+    EXPECT_EQ(resolve({}, sampling, 10)->repetition_window, 0u);
+    EXPECT_EQ(resolve({.repetition_window = 9}, sampling, 10)->repetition_window, 9u);
+    EXPECT_EQ(resolve({.repetition_penalty = 1.5f}, sampling, 10)->repetition_penalty, 1.5f);
+    EXPECT_EQ(resolve({.repetition_penalty = 1.5f}, sampling, 10)->repetition_window, 64u);
+  }
+}
+
 TEST(Defaults, ABrokenFileIsNamed) {
   for (const char* contents : {R"({"temperature": -1})", R"({"top_p": 1.5})", R"({"top_k": "x"})",
-                               R"({"do_sample": 1})", "[]", "{"}) {
+                               R"({"repetition_penalty": 0})", R"({"do_sample": 1})", "[]", "{"}) {
     const auto result = defaults_of(with_file("generation_config.json", contents));
     ASSERT_FALSE(result) << contents;
     EXPECT_EQ(result.error().code, ErrorCode::corrupt) << contents;

@@ -139,14 +139,14 @@ std::string_view name(Container container) {
   return container == Container::gguf ? "gguf" : "safetensors";
 }
 
-Result<Checkpoint> Checkpoint::open(const std::filesystem::path& path) {
+Result<Checkpoint> Checkpoint::open(const std::filesystem::path& path, std::string display_name) {
   std::error_code ec;
   const auto status = std::filesystem::status(path, ec);
   if (status.type() == std::filesystem::file_type::not_found)
     return fail(ErrorCode::not_found, "no such file or folder", path.string());
   if (ec) return fail(ErrorCode::io, "cannot open: " + ec.message(), path.string());
   auto state = std::make_unique<State>();
-  state->display_name = path.string();
+  state->display_name = display_name.empty() ? path.string() : std::move(display_name);
   if (std::filesystem::is_directory(status)) {
     state->folder = disk_folder(path);
     TERN_TRY_VOID(load_folder(*state));

@@ -32,11 +32,12 @@ class Checkpoint {
   ///  - a safetensors file: config.json and the rest are looked up beside it.
   /// Files are told apart by their first bytes when their extension says neither. No byte of the
   /// tensor data is read.
+  /// @param display_name  how the user named it; "": the path
   /// @error not_found  no such path, or a directory without a model, listing what was looked for;
   ///                   shards or parts that are missing, listing them.
   /// @error usage      a directory with several GGUF models, listing them.
   /// @error corrupt, unsupported, too_large, io  as the readers say; `where` is the file.
-  static Result<Checkpoint> open(const std::filesystem::path& path);
+  static Result<Checkpoint> open(const std::filesystem::path& path, std::string display_name = {});
 
   /// The same for a directory whose files are in memory; they must outlive the checkpoint.
   static Result<Checkpoint> from_memory(std::string display_name, std::vector<MemoryFile> files);

@@ -187,12 +187,14 @@ class Parser {
                   "a metadata key of " + std::to_string(key.size()) + " bytes, at most " +
                       std::to_string(kMaxKeyBytes) + " are allowed",
                   place);
+    const std::uint64_t begin = reader_.offset();
     auto value = value_of();
     if (!value) {
       value.error().what = "key " + printable(key) + ": " + value.error().what;
       return std::unexpected(std::move(value).error());
     }
-    if (!metadata.add(key, *std::move(value)))
+    const Bytes raw = file_.subspan(begin, reader_.offset() - begin);
+    if (!metadata.add(key, *std::move(value), as_text(raw)))
       return fail(ErrorCode::corrupt, "duplicate key " + printable(key), place);
     return {};
   }
@@ -328,6 +330,12 @@ class Parser {
 };
 
 }  // namespace
+
+std::optional<std::uint32_t> ggml_type(DType type) {
+  for (const GgmlType& candidate : kGgmlTypes)
+    if (candidate.type == type) return candidate.id;
+  return std::nullopt;
+}
 
 Result<Gguf> read_gguf(Bytes file, std::string_view name) {
   return Parser(file, name).parse();

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -28,6 +29,7 @@ class GgufMetadata {
   struct Entry {
     std::string_view key;
     GgufValue value;
+    std::string_view raw = {};  ///< type number and value, as they lie in the file
   };
 
   const GgufValue* find(std::string_view key) const;
@@ -44,12 +46,15 @@ class GgufMetadata {
   Result<std::span<const std::string_view>> get_strings(std::string_view key) const;
 
   /// Used by the reader. @error corrupt  a key that is already here.
-  Result<void> add(std::string_view key, GgufValue value);
+  Result<void> add(std::string_view key, GgufValue value, std::string_view raw = {});
 
  private:
   std::vector<Entry> entries_;
   std::map<std::string_view, std::size_t> index_;
 };
+
+/// The number of a type in GGUF files; nothing when they cannot hold it.
+std::optional<std::uint32_t> ggml_type(DType type);
 
 struct Gguf {
   GgufMetadata metadata;

@@ -100,10 +100,10 @@ Result<std::span<const std::string_view>> GgufMetadata::get_strings(std::string_
   return wrong_type(key, "an array of strings", kind(*value));
 }
 
-Result<void> GgufMetadata::add(std::string_view key, GgufValue value) {
+Result<void> GgufMetadata::add(std::string_view key, GgufValue value, std::string_view raw) {
   if (!index_.emplace(key, entries_.size()).second)
     return fail(ErrorCode::corrupt, "duplicate key " + printable(key), std::string(kWhere));
-  entries_.push_back({key, std::move(value)});
+  entries_.push_back({key, std::move(value), raw});
   return {};
 }
 

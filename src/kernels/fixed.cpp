@@ -17,16 +17,18 @@ constexpr std::size_t column(Order order, std::size_t j, std::size_t e) {
       return 4 * e + j;
     case Order::crumbs:
       return 8 * (e % 4) + 2 * j + e / 4;
+    case Order::runs:
+      return 8 * j + e;
   }
   return 0;
 }
 
 struct Columns {
-  std::uint8_t at[3][32];  ///< [order][8 j + e]
+  std::uint8_t at[4][32];  ///< [order][8 j + e]
 };
 constexpr Columns kColumns = [] {
   Columns columns{};
-  for (std::size_t order = 0; order < 3; ++order)
+  for (std::size_t order = 0; order < 4; ++order)
     for (std::size_t i = 0; i < 32; ++i)
       columns.at[order][i] =
           static_cast<std::uint8_t>(column(static_cast<Order>(order), i / 8, i % 8));

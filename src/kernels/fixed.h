@@ -26,6 +26,7 @@ enum class Order : std::uint8_t {
   bytes,    ///< even and odd bytes of values 0-15, then of 16-31
   nibbles,  ///< four consecutive values in a word
   crumbs,   ///< eight consecutive values in a word, even ones and odd ones apart
+  runs,     ///< eight consecutive values
 };
 
 /// How activations must be laid out to meet a format.
@@ -57,6 +58,10 @@ inline constexpr std::size_t kTileTokens = 16;
 /// One storage format on one instruction set.
 struct FixedKernels {
   FixedLayout layout;
+
+  /// How many tokens of tiles are multiplied together, and up to how many of what is left of them
+  /// take less time in `rows`.
+  std::size_t together, most_units;
 
   /// y[t * y_stride + r - begin] for rows [begin, end) and every token; `units` holds `stride`
   /// units for each token.

@@ -16,7 +16,10 @@ using namespace quant::avx2;
 
 #define TERN_FIXED TERN_FIXED_AVX2
 constexpr std::size_t kGroups = 1, kTogether = 1;  // sums of a tile that registers hold
+constexpr std::size_t kMostUnits = 10;
 #include "kernels/fixed_formats.inc.h"
+// then
+#include "kernels/fixed_scales_avx2.inc.h"
 // then
 #include "kernels/fixed_dot.inc.h"
 #undef TERN_FIXED

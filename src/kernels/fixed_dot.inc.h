@@ -70,9 +70,10 @@ TERN_FIXED __attribute__((always_inline)) inline void add_unit(const Row* rows,
       const auto& q = x[t * stride].q;
 #pragma GCC unroll 2
       for (std::size_t h = 0; h < kHalves; ++h) {
-        Ints sum = zero_ints();
+        constexpr std::size_t kCount = 4 / kHalves;
+        Ints sum = first_dot(w[kCount * h], load_ints(q[kCount * h]));
 #pragma GCC unroll 4
-        for (std::size_t j = 4 / kHalves * h; j < 4 / kHalves * (h + 1); ++j)
+        for (std::size_t j = kCount * h + 1; j < kCount * (h + 1); ++j)
           sum = dot(sum, w[j], load_ints(q[j]));
         sums[t][h][r] = sum;
       }
@@ -253,12 +254,9 @@ template <std::size_t V>
 TERN_FIXED __attribute__((always_inline)) inline void block_sums(
     const Panel& panel, std::size_t unit, std::size_t block, std::size_t first_pair,
     std::size_t pairs, const FixedTile* const* tiles, Ints (*sums)[V]) {
-#pragma GCC unroll 8
-  for (std::size_t r = 0; r < 4 * kGroups; ++r)
+  const std::size_t first_row = first_pair / 4;
 #pragma GCC unroll 4
-    for (std::size_t v = 0; v < V; ++v) sums[r][v] = zero_ints();
-#pragma GCC unroll 4
-  for (std::size_t j = first_pair / 4; j < (first_pair + pairs) / 4; ++j)
+  for (std::size_t j = first_row; j < first_row + pairs / 4; ++j)
 #pragma GCC unroll 4
     for (std::size_t e = 0; e < 4; ++e) {
       Ints x[V];
@@ -270,7 +268,8 @@ TERN_FIXED __attribute__((always_inline)) inline void block_sums(
         std::memcpy(&pair, &panel.codes[unit][r][j][8 * block + 2 * e], sizeof pair);
         const Ints w = ints(pair);
 #pragma GCC unroll 4
-        for (std::size_t v = 0; v < V; ++v) sums[r][v] = dot(sums[r][v], w, x[v]);
+        for (std::size_t v = 0; v < V; ++v)
+          sums[r][v] = j == first_row && e == 0 ? first_dot(w, x[v]) : dot(sums[r][v], w, x[v]);
       }
     }
 }
@@ -372,8 +371,8 @@ TERN_FIXED void multiply_tiles(const Matrix& m, std::size_t begin, std::size_t e
 template <class Format>
 const FixedKernels* kernels_of() {
   if constexpr (requires { Fixed<Format>::kBytes; }) {
-    static constexpr FixedKernels kKernels = {Fixed<Format>::kLayout, dot_rows<Format>,
-                                              multiply_tiles<Format>};
+    static constexpr FixedKernels kKernels = {Fixed<Format>::kLayout, kTogether * kTileTokens,
+                                              kMostUnits, dot_rows<Format>, multiply_tiles<Format>};
     return &kKernels;
   } else {
     return nullptr;

@@ -437,4 +437,64 @@ struct Fixed<MlxNvfp4> {
   }
 };
 
+/// Levels are 16-bit integers, whose low and high bytes are looked up apart.
+template <std::size_t bits>
+struct Fixed<TurboWeights<bits>> {
+  static constexpr FixedLayout kLayout = {bits == 4   ? Order::bytes
+                                          : bits == 2 ? Order::nibbles
+                                                      : Order::runs,
+                                          false, false};
+  static constexpr std::size_t kBytes = 32 * bits;
+  static constexpr int kZero = 0;
+  static constexpr bool kMin = false;
+  template <std::size_t u>
+  TERN_WORD static void unpack(const std::byte* b, Ints* w) {
+    const std::byte* const codes = b + 16 * bits * u;
+    if constexpr (bits == 4) {  // even values, and odd ones
+      const Ints v = load_ints(codes);
+      levels(low_nibbles(v), w[0], w[2]);
+      levels(high_nibbles(v), w[1], w[3]);
+    } else if constexpr (bits == 2) {  // values 4 k and 4 k + 1, then 4 k + 2 and 4 k + 3
+      const Ints v = crumbs(codes), mask = bytes(3);
+      levels(bit_and(v, mask), w[0], w[1]);
+      levels(bit_and(words_right<4>(v), mask), w[2], w[3]);
+    } else {
+      Ints v[2];
+      octets<bits>(codes, v);
+      levels(v[0], w[0], w[1]);
+      levels(v[1], w[2], w[3]);
+    }
+  }
+  TERN_WORD static void scales(const Row& row, const Matrix& matrix, Scales& s) {
+    s.d[0] = scale_all(kTurboStep, plane_scales(row.scales, matrix));
+  }
+
+ private:
+  struct Bytes {
+    std::uint8_t low[32], high[32];
+  };
+  static constexpr Bytes kBytesOfLevels = [] {
+    Bytes bytes{};
+    for (std::size_t i = 0; i < 32; ++i) {
+      const auto level = static_cast<std::uint16_t>(kTurboSteps<bits>[i]);
+      bytes.low[i] = static_cast<std::uint8_t>(level & 0xff);
+      bytes.high[i] = static_cast<std::uint8_t>(level >> 8);
+    }
+    return bytes;
+  }();
+  /// Of each 16 codes the first eight, and the others.
+  TERN_WORD static void levels(Ints codes, Ints& first, Ints& last) {
+    Ints low, high;
+    if constexpr (bits == 5) {
+      low = lookup_32(kBytesOfLevels.low, codes);
+      high = lookup_32(kBytesOfLevels.high, codes);
+    } else {
+      low = lookup_bytes(four_times(kBytesOfLevels.low), codes);
+      high = lookup_bytes(four_times(kBytesOfLevels.high), codes);
+    }
+    first = zip_low(low, high);
+    last = zip_high(low, high);
+  }
+};
+
 #undef TERN_WORD

@@ -2,7 +2,7 @@
 #pragma once
 #if defined(__x86_64__)
 
-#include <array>
+#include <algorithm>
 #include <cstring>
 
 #include "quant/lanes_avx2.h"
@@ -58,8 +58,18 @@ TERN_WORD Ints quarters_right(Ints v, int n0, int n1, int n2, int n3) {
 TERN_WORD Ints lookup_bytes(Ints table, Ints index) {
   return {_mm256_shuffle_epi8(table.low, index.low), _mm256_shuffle_epi8(table.high, index.high)};
 }
+TERN_WORD __m256i lookup_32(__m256i first, __m256i last, __m256i index) {
+  // A byte with its top bit set gives 0: those from 16 on in `first`, those below in `last`.
+  const __m256i low = _mm256_shuffle_epi8(first, _mm256_add_epi8(index, _mm256_set1_epi8(0x70)));
+  const __m256i high = _mm256_shuffle_epi8(last, _mm256_sub_epi8(index, _mm256_set1_epi8(16)));
+  return _mm256_or_si256(low, high);
+}
 TERN_WORD Ints four_times(const void* p) {
   return both(_mm256_broadcastsi128_si256(_mm_loadu_si128(static_cast<const __m128i*>(p))));
+}
+TERN_WORD Ints lookup_32(const std::uint8_t* table, Ints index) {
+  const __m256i first = four_times(table).low, last = four_times(table + 16).low;
+  return {lookup_32(first, last, index.low), lookup_32(first, last, index.high)};
 }
 TERN_WORD Ints zip_low(Ints a, Ints b) {
   return {_mm256_unpacklo_epi8(a.low, b.low), _mm256_unpacklo_epi8(a.high, b.high)};
@@ -93,20 +103,56 @@ TERN_WORD Ints where_bits(std::uint64_t bits, int value) {
           where_bits32(static_cast<std::uint32_t>(bits >> 32), v)};
 }
 
-/// Eight codes from `bits` bytes, a byte each.
+/// How 16 codes of a bit stream become words: bytes `at` of it (a byte that is not there is 0) hold
+/// code i, `factor` moves it to the top of its word. Two blocks, one in each half of a register;
+/// the bytes of a block start at `first`.
+struct StreamWords {
+  std::uint8_t at[2][32];
+  std::uint16_t factor[2][16];
+};
 template <std::size_t bits>
-TERN_WORD long long octet(const std::byte* p) {
-  std::uint64_t stream = 0;
-  std::memcpy(&stream, p, bits);
-  return static_cast<long long>(_pdep_u64(stream, 0x0101010101010101 * ((1u << bits) - 1)));
+constexpr StreamWords stream_words(std::size_t first, std::size_t first_of_last) {
+  StreamWords words{};
+  for (std::size_t half = 0; half < 2; ++half)
+    for (std::size_t i = 0; i < 16; ++i) {
+      const std::size_t bit = (8 * half + i % 8) * bits, size = 2 * bits;
+      const std::size_t begin = i < 8 ? first : first_of_last;
+      const std::size_t byte = bit / 8, next = std::min(byte + 1, size - 1);
+      words.at[half][2 * i] = static_cast<std::uint8_t>(begin + byte);
+      words.at[half][2 * i + 1] = static_cast<std::uint8_t>(begin + next);
+      words.factor[half][i] = static_cast<std::uint16_t>(1u << (16 - bits - bit % 8));
+    }
+  return words;
+}
+/// Codes of 16 values of two blocks, a byte each.
+template <std::size_t bits>
+TERN_WORD __m256i stream16(__m256i v, const StreamWords& to) {
+  __m256i words[2];
+  for (std::size_t half = 0; half < 2; ++half)
+    words[half] =
+        _mm256_srli_epi16(_mm256_mullo_epi16(_mm256_shuffle_epi8(v, load_half(to.at[half])),
+                                             load_half(to.factor[half])),
+                          16 - bits);
+  return _mm256_packus_epi16(words[0], words[1]);
 }
 template <std::size_t bits>
 TERN_WORD void octets(const std::byte* p, Ints* halves) {
-  for (std::size_t h = 0; h < 2; ++h, p += 2 * bits)
-    halves[h] = {_mm256_setr_epi64x(octet<bits>(p), octet<bits>(p + bits),
-                                    octet<bits>(p + 4 * bits), octet<bits>(p + 5 * bits)),
-                 _mm256_setr_epi64x(octet<bits>(p + 8 * bits), octet<bits>(p + 9 * bits),
-                                    octet<bits>(p + 12 * bits), octet<bits>(p + 13 * bits))};
+  constexpr std::size_t kBlock = 4 * bits;
+  for (std::size_t h = 0; h < 2; ++h) {
+    // Sixteen bytes that hold those of a half, and end no later than the block; blocks of 12 bytes
+    // begin before them, except that the last one ends with them.
+    constexpr bool kShort = kBlock < 16;
+    static constexpr StreamWords kWhole[2] = {
+        stream_words<bits>(0, 0),
+        stream_words<bits>(kShort ? 2 * bits : 16 - 2 * bits, kShort ? 2 * bits : 16 - 2 * bits)};
+    static constexpr StreamWords kEnd[2] = {stream_words<bits>(0, 4),
+                                            stream_words<bits>(2 * bits, 4 + 2 * bits)};
+    const std::size_t at = kShort || h == 0 ? 0 : kBlock - 16;
+    const __m256i low = two_quarters(p + at, p + at + kBlock);
+    const __m256i high = two_quarters(p + at + 2 * kBlock, p + at + 3 * kBlock - (kShort ? 4 : 0));
+    halves[h] = {stream16<bits>(low, kWhole[h]),
+                 stream16<bits>(high, kShort ? kEnd[h] : kWhole[h])};
+  }
 }
 
 TERN_WORD __m256i crumbs16(const std::byte* p) {
@@ -120,8 +166,14 @@ TERN_WORD Ints crumbs(const std::byte* p) {
 TERN_WORD Ints add_ints(Ints a, Ints b) {
   return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};
 }
+TERN_WORD Ints first_dot(Ints a, Ints b) {
+  return {_mm256_madd_epi16(a.low, b.low), _mm256_madd_epi16(a.high, b.high)};
+}
 TERN_WORD Ints dot(Ints sum, Ints a, Ints b) {
-  return add_ints(sum, {_mm256_madd_epi16(a.low, b.low), _mm256_madd_epi16(a.high, b.high)});
+  sum = add_ints(sum, first_dot(a, b));
+  // Here, not when all products of a tile are there: g++ 12 would keep them on the stack till then.
+  asm volatile("" : "+x"(sum.low), "+x"(sum.high));
+  return sum;
 }
 TERN_WORD Ints times(Ints a, int b) {
   const __m256i v = _mm256_set1_epi32(b);

@@ -59,6 +59,11 @@ TERN_WORD Ints lookup_bytes(Ints table, Ints index) {
 TERN_WORD Ints four_times(const void* p) {
   return _mm512_broadcast_i32x4(_mm_loadu_si128(static_cast<const __m128i*>(p)));
 }
+/// Looks up bytes below 32 in 32 bytes at `table`.
+TERN_WORD Ints lookup_32(const std::uint8_t* table, Ints index) {
+  const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(table));
+  return _mm512_permutexvar_epi8(index, _mm512_castsi256_si512(v));
+}
 /// Bytes of two vectors in turn, within each 16: the first 8 of each, or the last.
 TERN_WORD Ints zip_low(Ints a, Ints b) {
   return _mm512_unpacklo_epi8(a, b);
@@ -148,6 +153,10 @@ TERN_WORD Ints crumbs(const std::byte* p) {
   return _mm512_srlv_epi64(twice, _mm512_setr_epi64(0, 2, 0, 2, 0, 2, 0, 2));
 }
 
+/// Sums of pairs of words a b
+TERN_WORD Ints first_dot(Ints a, Ints b) {
+  return _mm512_dpwssd_epi32(zero_ints(), a, b);
+}
 /// sum += pairs of words a b
 TERN_WORD Ints dot(Ints sum, Ints a, Ints b) {
   return _mm512_dpwssd_epi32(sum, a, b);

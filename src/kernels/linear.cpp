@@ -22,9 +22,6 @@ void multiply_floats(const quant::Matrix& weight, std::size_t begin, std::size_t
 /// Below this many multiplications, waking threads takes longer than the work.
 constexpr std::size_t kSerialWork = 1 << 16;
 
-/// Tokens come in pairs of tiles; of what is left, so many meet rows one by one at the same speed.
-constexpr std::size_t kTogether = 2 * kTileTokens, kMostUnits = 20;
-
 template <class T>
 void grow(Buffer<T>& buffer, std::size_t size) {
   if (buffer.size() >= size) return;
@@ -63,8 +60,8 @@ template <class Row>
 void Activations::lay_out(const FixedKernels& kernels, std::size_t cols, const Row& row,
                           ThreadPool* pool) {
   stride_ = (fixed_units(cols) + 1) / 2 * 2;
-  tiled_ = tokens_ / kTogether * kTogether;
-  if (tokens_ - tiled_ > kMostUnits) tiled_ = tokens_;
+  tiled_ = tokens_ / kernels.together * kernels.together;
+  if (tokens_ - tiled_ > kernels.most_units) tiled_ = tokens_;
   const std::size_t tiles = (tiled_ + kTileTokens - 1) / kTileTokens;
   grow(tiles_, tiles * stride_);
   grow(units_, (tokens_ - tiled_) * stride_);

@@ -312,6 +312,16 @@ Result<MemoryNeeds> Model::memory(std::size_t context, const state::KvConfig& kv
       state_->scratch_floats(state_->chunk_tokens(threads), threads) * sizeof(float)};
 }
 
+Result<MemoryNeeds> Model::memory_of(const Config& config, std::uint64_t weight_bytes,
+                                     std::size_t context, const state::KvConfig& kv) {
+  auto state = std::make_unique<State>();
+  state->config = config;
+  state->shape = sequence_shape_of(config);
+  TERN_TRY(MemoryNeeds needs, Model(std::move(state)).memory(context, kv));
+  needs.weights = weight_bytes;
+  return needs;
+}
+
 const Fold& Model::folded() const {
   return state_->fold;
 }

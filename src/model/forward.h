@@ -64,6 +64,9 @@ class Model {
   const state::SequenceShape& sequence_shape() const;
   /// @error too_large  a context whose memory does not fit 64 bits
   Result<MemoryNeeds> memory(std::size_t context, const state::KvConfig& kv) const;
+  /// The same for a model that is not there, with plain (not TurboQuant) weights of so many bytes.
+  static Result<MemoryNeeds> memory_of(const Config& config, std::uint64_t weight_bytes,
+                                       std::size_t context, const state::KvConfig& kv);
   /// Rotations of keys and values that the weights contain (see fold.h).
   const Fold& folded() const;
   /// Moves rotations into the weights, which must contain none yet. Sequences from before belong to

@@ -19,14 +19,27 @@ namespace {
 
 constexpr std::size_t kLeastBits = 2, kMostBits = 5;
 
+template <std::size_t bits>
 struct Levels {
   alignas(64) float values[32];
 
-  explicit Levels(unsigned bits) {
-    const Codebook& codebook = gaussian_codebook(bits);
-    for (std::size_t i = 0; i < 32; ++i) values[i] = codebook.levels[i % codebook.levels.size()];
+  constexpr Levels() {
+    for (std::size_t i = 0; i < 32; ++i)
+      values[i] = kTurboStep * static_cast<float>(kTurboSteps<bits>[i]);
   }
 };
+template <std::size_t bits>
+constexpr Levels<bits> kLevels;
+
+/// The nearest of the levels.
+Codebook codebook_of(std::size_t bits) {
+  const float* const levels = turbo_levels(bits);
+  Codebook codebook;
+  codebook.levels.assign(levels, levels + (std::size_t{1} << bits));
+  for (std::size_t i = 0; i + 1 < codebook.levels.size(); ++i)
+    codebook.bounds.push_back((codebook.levels[i] + codebook.levels[i + 1]) / 2);
+  return codebook;
+}
 
 /// Codes of a group, their f16 scale, and the squared error.
 struct Coded {
@@ -79,9 +92,10 @@ void pack8(const std::uint8_t* codes, std::size_t bits, std::byte* out) {
 }  // namespace
 
 const float* turbo_levels(std::size_t bits) {
-  static const Levels kLevels[] = {Levels(2), Levels(3), Levels(4), Levels(5)};
   TERN_CHECK(bits >= kLeastBits && bits <= kMostBits);
-  return kLevels[bits - kLeastBits].values;
+  static constexpr const float* kAll[] = {kLevels<2>.values, kLevels<3>.values, kLevels<4>.values,
+                                          kLevels<5>.values};
+  return kAll[bits - kLeastBits];
 }
 
 const float* rht64_signs(std::uint64_t seed) {
@@ -111,7 +125,7 @@ double encode_turbo_row(std::span<const float> w, std::size_t bits, const float*
                         std::span<std::byte> codes, std::span<std::byte> scales) {
   TERN_CHECK(bits >= kLeastBits && bits <= kMostBits && w.size() % kTurboGroup == 0);
   TERN_CHECK(codes.size() == w.size() * bits / 8 && scales.size() == w.size() / kTurboGroup * 2);
-  const CodebookTable table(gaussian_codebook(static_cast<unsigned>(bits)));
+  const CodebookTable table(codebook_of(bits));
   double error = 0;
   for (std::size_t g = 0; g < w.size() / kTurboGroup; ++g) {
     std::array<float, kTurboGroup> r;

@@ -7,6 +7,7 @@
 #include <random>
 #include <vector>
 
+#include "quant/codebook.h"
 #include "quant/matrix.h"
 #include "quant/rotation.h"
 
@@ -51,6 +52,26 @@ std::vector<float> draw(Distribution distribution, std::size_t n = 64 * 2000) {
   std::vector<float> w(n);
   for (float& value : w) value = 0.02f * static_cast<float>(distribution(random));
   return w;
+}
+
+template <std::size_t bits>
+void expect_rounded_levels() {
+  const std::vector<float>& exact = gaussian_codebook(bits).levels;
+  for (std::size_t i = 0; i < 32; ++i) {
+    const float level = exact[i % exact.size()];
+    EXPECT_EQ(kTurboSteps<bits>[i], std::lround(512 * level)) << bits << " bits, level " << i;
+    EXPECT_EQ(turbo_levels(bits)[i], std::round(512 * level) / 512);
+  }
+}
+TEST(TurboWeights, LevelsAreThoseOfTheGaussianCodebookRounded) {
+  expect_rounded_levels<2>();
+  expect_rounded_levels<3>();
+  expect_rounded_levels<4>();
+  expect_rounded_levels<5>();
+}
+
+TEST(TurboWeights, ABlockTimes16BitActivationsFits32Bits) {
+  for (const std::int64_t step : kTurboSteps<5>) EXPECT_LE(std::abs(step) * 32767 * 32, 0x7fffffff);
 }
 
 TEST(TurboWeights, HaveTheErrorOfASearchedScaleOnNormalWeights) {

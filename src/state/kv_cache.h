@@ -16,6 +16,7 @@
 #include "base/thread_pool.h"
 #include "kernels/attention.h"
 #include "state/kv_config.h"
+#include "state/stored.h"
 #include "tensor/buffer.h"
 
 namespace tern::state {
@@ -84,6 +85,12 @@ class KvCache {
   KvCache copy() const;
   void clear();
 
+  /// The tokens before `position`, the present one, as bytes, and back into a cache of the same
+  /// shape and configuration. Errors of the sink; @error corrupt  what `store` did not write, and
+  /// then the cache is to be cleared. `load` throws std::bad_alloc.
+  Result<void> store(const Sink& sink, std::size_t position) const;
+  Result<void> load(Source& source, std::size_t position);
+
  private:
   /// Pages of one side, by position. Those of windows may be missing.
   struct Pages {
@@ -121,6 +128,8 @@ class KvCache {
   void store(Side& side, std::size_t position, std::size_t tokens, std::span<const float> x,
              ThreadPool* pool);
   void encode(Side& side, std::size_t begin, std::size_t end, ThreadPool* pool);
+  std::size_t main_pages(const Side& side, std::size_t encoded, std::size_t position) const;
+  Result<void> load_side(Source& source, std::size_t position, std::size_t encoded, Side& side);
   template <class F>
   void for_pages(std::size_t begin, std::size_t end, ThreadPool* pool, F f) const;
 

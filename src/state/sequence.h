@@ -107,6 +107,15 @@ class Sequence {
   /// rest and unpack: what a stored copy would give back. @return its bytes
   Result<std::uint64_t> compress_state(StateCodec codec, ThreadPool* pool = nullptr);
 
+  /// Everything that is held, as bytes; the recurrent state is packed without loss, or as it rests.
+  /// Errors of the sink, and no_memory.
+  Result<void> store(const Sink& sink, ThreadPool* pool = nullptr) const;
+  /// Takes what `store` wrote of a sequence of the same shape and cache configuration: the same
+  /// bits, then the same bits for whatever follows.
+  /// @error corrupt, mismatch  what `store` did not write, or of another shape, or longer than the
+  ///        capacity; no_memory. The sequence is empty then.
+  Result<void> load(Source& source);
+
   /// Goes back to `snapshot`, which was taken of this sequence or of one that it was forked from,
   /// and not after a token that is no longer here.
   /// @error mismatch  another shape, or a position that this sequence has not reached

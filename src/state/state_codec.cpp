@@ -260,12 +260,16 @@ std::optional<StateCodec> state_codec(std::string_view name) {
   return static_cast<StateCodec>(found - kNames.begin());
 }
 
+std::size_t PackedState::block_count(std::size_t values) {
+  return values / kBlock + (values % kBlock != 0);
+}
+
 Result<PackedState> PackedState::pack(std::span<const float> values, StateCodec codec,
                                       ThreadPool* pool) try {
   PackedState packed;
   packed.codec_ = codec;
   packed.values_ = values.size();
-  packed.blocks_.resize((values.size() + kBlock - 1) / kBlock);
+  packed.blocks_.resize(block_count(values.size()));
   const bool enough = for_blocks(packed.blocks_.size(), pool, [&](std::size_t i) {
     const std::size_t first = i * kBlock;
     pack_block(codec, values.subspan(first, std::min(kBlock, values.size() - first)),

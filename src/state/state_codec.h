@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/thread_pool.h"
+#include "state/stored.h"
 
 namespace tern::state {
 
@@ -37,11 +38,18 @@ class PackedState {
   /// @error mismatch  another number of values. @error corrupt  bytes that pack did not write
   Result<void> unpack(std::span<float> values, ThreadPool* pool = nullptr) const;
 
+  /// As bytes for a file, and back.
+  /// @error corrupt  what `store` did not write; mismatch  another number of values, unless none
+  Result<void> store(const Sink& sink) const;
+  static Result<PackedState> load(Source& source, std::size_t values);
+
   StateCodec codec() const { return codec_; }
   std::size_t values() const { return values_; }
   std::uint64_t bytes() const;
 
  private:
+  static std::size_t block_count(std::size_t values);
+
   StateCodec codec_ = StateCodec::f32;
   std::size_t values_ = 0;
   std::vector<std::vector<std::byte>> blocks_;  // of kBlock values each

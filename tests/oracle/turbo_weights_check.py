@@ -46,6 +46,11 @@ def gaussian_levels(bits: int) -> np.ndarray:
     return np.concatenate([-levels[::-1], levels])
 
 
+def stored_levels(bits: int) -> np.ndarray:
+    """Those of the format: multiples of 1/512."""
+    return np.rint(512 * gaussian_levels(bits)) / 512
+
+
 def unpack(words: np.ndarray, bits: int) -> np.ndarray:
     """Codes of the little-endian bit stream of each row."""
     rows = words.reshape(-1, words.shape[-1]).view(np.uint8)
@@ -55,7 +60,7 @@ def unpack(words: np.ndarray, bits: int) -> np.ndarray:
 
 
 def decode(words: np.ndarray, scales: np.ndarray, bits: int, seed: int) -> np.ndarray:
-    values = gaussian_levels(bits)[unpack(words, bits)] * np.repeat(scales.astype(np.float64), 64, -1)
+    values = stored_levels(bits)[unpack(words, bits)] * np.repeat(scales.astype(np.float64), 64, -1)
     generator = codec_check.Generator(seed)
     signs = np.array([1.0 if generator.next() >> 63 == 0 else -1.0 for _ in range(64)])
     hadamard = np.array([[1.0]])

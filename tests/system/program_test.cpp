@@ -14,9 +14,10 @@ using testing::IsEmpty;
 using testing::StartsWith;
 
 constexpr const char* kCommands[] = {
-    "generate",        "chat",    "info",       "tokenize", "template", "logits",
-    "bench",           "fold",    "quantize",   "eval ppl", "eval kld", "eval needle",
-    "eval distortion", "eval kv", "completion", "version",  "help"};
+    "generate", "chat",       "info",     "tokenize", "template",    "logits",
+    "variants", "pull",       "list",     "rm",       "bench",       "fold",
+    "convert",  "quantize",   "eval ppl", "eval kld", "eval needle", "eval distortion",
+    "eval kv",  "completion", "version",  "help"};
 
 /// "eval ppl" as the two arguments that it is.
 std::vector<std::string> words(const std::string& command) {
@@ -175,6 +176,8 @@ TEST(Completion, BashCompletesCommandsOptionsAndValues) {
   EXPECT_EQ(complete("tern generate --reasoning-b", 2), "--reasoning-budget ");
   EXPECT_EQ(complete("tern generate --kv b", 3), "bf16 ");
   EXPECT_EQ(complete("tern info de", 2), "demo ");
+  EXPECT_EQ(complete("tern info -m TurboQuant-MLX-M", 3),
+            "TurboQuant-MLX-MXFP4 TurboQuant-MLX-MXFP4-TQ-KV ");
   EXPECT_EQ(complete("tern completion f", 2), "fish ");
   EXPECT_EQ(complete("tern ev", 1), "eval ");
   EXPECT_EQ(complete("tern eval n", 2), "needle ");
