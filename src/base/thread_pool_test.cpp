@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
+#include <ctime>
 #include <limits>
 #include <numeric>
 #include <thread>
@@ -68,6 +70,20 @@ TEST(ThreadPool, StartsAndStopsWithoutALoop) {
   for (int round = 0; round < 50; ++round) ThreadPool pool(4);
   EXPECT_GE(ThreadPool::default_threads(), 1u);
   EXPECT_EQ(ThreadPool(0).size(), ThreadPool::default_threads());
+}
+
+TEST(ThreadPool, TakesNoCpuWhenItIsIdle) {
+  const auto cpu_time = [] {
+    timespec time{};
+    EXPECT_EQ(::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time), 0);
+    return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+  };
+  ThreadPool pool(4);
+  pool.parallel_for(100, 1, [](std::size_t, std::size_t) {});
+  const auto before = cpu_time();
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  // Some spinning after the loop is meant: far less than a thread of these 300 ms.
+  EXPECT_LT(cpu_time() - before, std::chrono::milliseconds(30));
 }
 
 }  // namespace

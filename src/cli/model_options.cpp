@@ -1,6 +1,8 @@
 #include "cli/model_options.h"
 
 #include <cstdlib>
+#include <functional>
+#include <ranges>
 
 #include "base/cpu.h"
 #include "cli/interrupts.h"
@@ -34,7 +36,7 @@ void declare_finding(Options& options, ModelOptions& target) {
                  });
 }
 
-void declare_kv(Options& options, ModelOptions& target) {
+void declare_kv(Options& options, ModelOptions& target, std::vector<std::string>* several) {
   const auto types = [](std::optional<std::string>& to) {
     return [&to](const std::string& typed) -> Result<void> {
       TERN_TRY_VOID(engine::parse_kv(typed));
@@ -43,12 +45,22 @@ void declare_kv(Options& options, ModelOptions& target) {
     };
   };
   const auto names = engine::kv_names();
-  options.words("--kv", "TYPE[:TYPE]", names,
-                "type of the attention cache, or of its keys and values: f16, q8_0, turbo4, "
-                "turbo4:turbo3, iso4, ...; default: " +
-                    target.kv_default +
-                    ", or what a model's name promises (-TQ-KV: turbo4, -RQ-KV: iso4)",
-                types(target.kv));
+  const auto list = [several](const std::string& typed) -> Result<void> {
+    std::vector<std::string> all;
+    for (const auto part : std::views::split(typed, ',')) {
+      all.emplace_back(part.begin(), part.end());
+      TERN_TRY_VOID(engine::parse_kv(all.back()));
+    }
+    *several = std::move(all);
+    return {};
+  };
+  options.words(
+      "--kv", several == nullptr ? "TYPE[:TYPE]" : "TYPE[:TYPE][,...]", names,
+      "type of the attention cache, or of its keys and values: f16, q8_0, turbo4, "
+      "turbo4:turbo3, iso4, ...; default: " +
+          target.kv_default + ", or what a model's name promises (-TQ-KV: turbo4, -RQ-KV: iso4)",
+      several == nullptr ? std::function<Result<void>(const std::string&)>(types(target.kv))
+                         : list);
   options.words("--cache-type-k", "TYPE", names, "type of the keys alone", types(target.kv_keys));
   options.words("--cache-type-v", "TYPE", names, "type of the values alone",
                 types(target.kv_values));

@@ -3,6 +3,7 @@
 #include <optional>
 #include <string>
 #include <tern/tern.hpp>
+#include <vector>
 
 #include "cli/context.h"
 #include "cli/options.h"
@@ -33,8 +34,10 @@ struct ModelOptions {
 void declare_model(Options& options, ModelOptions& target);
 /// Declares --pull and --revision, for commands that name their model in another way.
 void declare_finding(Options& options, ModelOptions& target);
-/// Declares the cache: types, windows.
-void declare_kv(Options& options, ModelOptions& target);
+/// Declares the cache: types, windows. With `several`, --kv takes a list of types, which goes
+/// there.
+void declare_kv(Options& options, ModelOptions& target,
+                std::vector<std::string>* several = nullptr);
 /// Declares --fold, for commands that load with load_options.
 void declare_fold(Options& options, ModelOptions& target);
 /// Declares how it computes: threads, KV cache, instruction set.
