@@ -17,7 +17,7 @@ std::string first_line(std::string_view fingerprint) {
   return "tern-convert 1 " + std::to_string(hash_of(fingerprint)) + "\n";
 }
 
-/// Exact: the report of a run that was resumed is that of an undisturbed one.
+/// Exactly that number again when it is read.
 std::string number(double value) {
   char text[64];
   const auto end = std::to_chars(text, text + sizeof text, value, std::chars_format::hex).ptr;

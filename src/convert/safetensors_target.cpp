@@ -351,10 +351,13 @@ Result<Plan> plan_plain(const Source& source, const Target& target, const PlanOp
   const DType type = target.name == "f16" ? DType::f16 : DType::bf16;
   Layout layout(source, options, false);
   for (const SourceTensor& tensor : source.tensors()) {
-    if (tensor.is_matrix())
+    if (tensor.is_matrix()) {
       TERN_TRY_VOID(layout.code(tensor, plain_format(type)));
-    else
-      layout.vector(tensor, type);
+      continue;
+    }
+    // GGUF has all vectors in F32; elsewhere the type was a choice.
+    const bool chosen = !tensor.from_gguf && tensor.stored->type == DType::f32;
+    layout.vector(tensor, chosen ? std::nullopt : std::optional(type));
   }
   return finish(source, target, layout, options,
                 {.dtype = type == DType::f16 ? "float16" : "bfloat16"}, "pt");

@@ -92,7 +92,9 @@ def check_mlx(report: tern_cli.Report, tern: str, folder: Path, plain: Path, tru
         convert(tern, plain, ours, target, *flags)
         losses = [relative(mlx_model.dequantized(f, json.loads((f / "config.json").read_text())),
                            truth) for f in (ours, theirs)]
-        report.add(f"{name}: loses less than mlx-lm's encoder", losses[0] < losses[1],
+        # Eight-bit floats are best where mlx-lm puts them.
+        bound = losses[1] * (1.000001 if target == "mlx-mxfp8" else 0.97)
+        report.add(f"{name}: loses less than mlx-lm's encoder", losses[0] < bound,
                    f"{losses[0]:.6f}, mlx-lm {losses[1]:.6f}")
         expected = mlx_model.logits(ours, ids).astype(np.float64)
         report.compare(f"{name}: mlx-lm computes the same", expected, BOUND,
