@@ -206,6 +206,13 @@ class Pull(HubTest):
         self.fails(STATUS_UNAVAILABLE, "connect", "pull", "owner/big", HF_ENDPOINT="http://127.0.0.1:9")
         self.fails(64, "HF_ENDPOINT", "pull", "owner/big", HF_ENDPOINT="gopher://x")
 
+    def test_a_file_that_was_cut_short_later_is_downloaded_anew(self) -> None:
+        self.succeeds("pull", "owner/big")
+        weights, = (self.cache("owner/big") / "snapshots").glob("*/model.safetensors")
+        os.truncate(weights, 1000)
+        self.succeeds("pull", "owner/big")
+        self.check_cached("owner/big")
+
     def test_a_path_that_leads_out_is_refused(self) -> None:
         self.fails(65, "no path inside a folder", "pull", "owner/evil")
         self.assertFalse((self.folder / "evil").exists())
