@@ -61,8 +61,12 @@ Result<ModelSource> find_model(std::string_view model, const FindOptions& option
   if (cached.error().code != ErrorCode::not_found)
     return std::unexpected(std::move(cached).error());
   if (!options.pull) return not_there(model, *name, cached.error());
-  TERN_TRY(auto path, download(environment, *name, revision, options));
-  return ModelSource{typed, std::move(path)};
+  auto path = download(environment, *name, revision, options);
+  if (path) return ModelSource{typed, *std::move(path)};
+  // It may have been meant as a path.
+  if (path.error().code == ErrorCode::not_found || path.error().code == hub::kUnavailable)
+    path.error().what += "; nor is there a file or folder of that name";
+  return std::unexpected(std::move(path).error());
 }
 
 Result<Checkpoint> open_checkpoint(std::string_view model, const FindOptions& options) {

@@ -40,7 +40,8 @@ TEST(Variants, NeedTheMemoryOfTheirCacheAndState) {
   ASSERT_TRUE(plain && coded);
   EXPECT_EQ(plain->kv, 6144u * kTokens);  // 6 layers, 2 heads, keys and values of 128 in 16 bits
   EXPECT_LT(coded->kv, plain->kv / 3);
-  EXPECT_EQ(plain->state, (23 * 64 * 64 * 128 + 23 * 3 * 6144) * sizeof(float));
+  // The states of 23 Mamba-2 layers and the inputs of their convolutions, and what a block needs.
+  EXPECT_GE(plain->state, 23u * (64 * 64 * 128 + 3 * 6144) * sizeof(float));
   EXPECT_GT(plain->scratch, 0u);
 }
 

@@ -153,7 +153,7 @@ std::uint64_t missing_bytes(const RepoCache& cache, const std::vector<RemoteFile
   std::uint64_t bytes = 0;
   std::error_code ec;
   for (const RemoteFile& file : files) {
-    if (fs::exists(cache.blob(file.etag), ec)) continue;
+    if (has_blob(cache, file)) continue;
     const auto there = fs::file_size(cache.incomplete(file.etag), ec);
     bytes += file.size - (ec ? 0 : std::min<std::uint64_t>(there, file.size));
   }

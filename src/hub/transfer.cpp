@@ -104,6 +104,12 @@ std::optional<std::uint64_t> first_byte(const Headers& headers) {
 
 }  // namespace
 
+bool has_blob(const RepoCache& cache, const RemoteFile& file) {
+  std::error_code ec;
+  const auto size = fs::file_size(cache.blob(file.etag), ec);
+  return !ec && size == file.size;
+}
+
 struct Transfer::State {
   State(const Environment& env, const RepoCache& repo, std::string address, RemoteFile wanted_file)
       : environment(env), cache(repo), url(std::move(address)), file(std::move(wanted_file)) {}
@@ -246,9 +252,8 @@ Transfer::~Transfer() = default;
 Result<Transfer::Step> Transfer::start(Clock::time_point now) {
   State& state = *state_;
   if (now < state.due) return Step::waiting;
-  std::error_code ignored;
   if (!state.lock) {
-    if (fs::exists(state.cache.blob(state.file.etag), ignored)) {
+    if (has_blob(state.cache, state.file)) {
       state.have = state.file.size;
       return Step::done;
     }
@@ -257,7 +262,7 @@ Result<Transfer::Step> Transfer::start(Clock::time_point now) {
       state.due = now + kAskAgain;
       return Step::waiting;
     }
-    if (fs::exists(state.cache.blob(state.file.etag), ignored)) {  // finished in between
+    if (has_blob(state.cache, state.file)) {  // finished in between
       state.lock.reset();
       state.have = state.file.size;
       return Step::done;

@@ -16,6 +16,10 @@
 
 namespace tern::hub {
 
+/// Whether the cache holds a file, as large as the hub says. One of another size is downloaded
+/// anew.
+bool has_blob(const RepoCache& cache, const RemoteFile& file);
+
 class Transfer {
  public:
   enum class Step : std::uint8_t {

@@ -40,6 +40,10 @@ with FileLock(sys.argv[1]):
 """
 
 
+def last_line(text: str) -> str:
+    return (text.strip().splitlines() or [""])[-1]
+
+
 class Programs:
     def __init__(self, tern: Path, hub: FakeHub, cache: Path) -> None:
         self.tern_path, self.hub, self.cache = tern, hub, cache
@@ -58,7 +62,7 @@ class Programs:
 
 def tern_reads_theirs(p: Programs, report: Report) -> None:
     theirs = p.python(DOWNLOAD, NAME)
-    report.add("huggingface_hub downloads", theirs.returncode == 0, theirs.stderr[-200:])
+    report.add("huggingface_hub downloads", theirs.returncode == 0, last_line(theirs.stderr))
     p.hub.forget()
     info = p.tern("info", NAME + "-RQ-KV", "--json", HF_HUB_OFFLINE="1")
     kv = json.loads(info.stdout)["kv"] if info.returncode == 0 else info.stderr
@@ -73,7 +77,7 @@ def tern_reads_theirs(p: Programs, report: Report) -> None:
 
 def they_read_ours(p: Programs, report: Report) -> None:
     ours = p.tern("pull", NAME)
-    report.add("tern downloads", ours.returncode == 0, ours.stderr[-200:])
+    report.add("tern downloads", ours.returncode == 0, last_line(ours.stderr))
     p.hub.forget()
     theirs = p.python(DOWNLOAD, NAME, HF_HUB_OFFLINE="1")
     report.add("huggingface_hub finds it offline", theirs.stdout.strip() == ours.stdout.strip(),
@@ -95,16 +99,20 @@ def locks_are_shared(p: Programs, report: Report) -> None:
     lock = p.cache / "hub" / ".locks" / ("models--" + NAME.replace("/", "--")) / (
         hashlib.sha256(data).hexdigest() + ".lock")
     lock.parent.mkdir(parents=True, exist_ok=True)
-    holder = subprocess.Popen([sys.executable, "-c", LOCK, str(lock), "2"], stdout=subprocess.PIPE, text=True)
-    holder.stdout.readline()
-    begun = time.monotonic()
-    busy = p.tern("rm", NAME, "-y")
-    pulled = p.tern("pull", NAME)
-    waited = time.monotonic() - begun
-    holder.wait()
+    with subprocess.Popen([sys.executable, "-c", LOCK, str(lock), "2"], stdout=subprocess.PIPE, text=True) as holder:
+        holder.stdout.readline()
+        begun = time.monotonic()
+        pulled = p.tern("pull", NAME)
+        waited = time.monotonic() - begun
     report.add("tern pull waits for a lock of filelock", pulled.returncode == 0 and waited > 1,
-               f"{waited:.1f} s {pulled.stderr[-100:]}")
-    report.add("tern rm does not wait", busy.returncode in (66, 75), busy.stderr.strip())
+               f"{waited:.1f} s, {last_line(pulled.stderr)}")
+    with subprocess.Popen([sys.executable, "-c", LOCK, str(lock), "20"], stdout=subprocess.PIPE, text=True) as holder:
+        holder.stdout.readline()
+        busy = p.tern("rm", NAME, "-y")
+        holder.kill()
+    report.add("tern rm refuses while it is held", busy.returncode == 75, busy.stderr.splitlines()[0])
+    removed = p.tern("rm", NAME, "-y")
+    report.add("and removes when it is free", removed.returncode == 0, last_line(removed.stderr + removed.stdout))
 
 
 def both_at_once(p: Programs, report: Report) -> None:

@@ -89,9 +89,7 @@ class FakeHub:
 
     def _server(self) -> ThreadingHTTPServer:
         handler = type("Handler", (_Handler,), {"hub": self})
-        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        server.daemon_threads = True
-        return server
+        return _Server(("127.0.0.1", 0), handler)
 
     def __enter__(self) -> "FakeHub":
         return self
@@ -127,6 +125,14 @@ class FakeHub:
                     fault.times -= 1
                     return fault
         return None
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)  # clients may hang up
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -206,6 +206,13 @@ class Pull(HubTest):
         self.fails(STATUS_UNAVAILABLE, "connect", "pull", "owner/big", HF_ENDPOINT="http://127.0.0.1:9")
         self.fails(64, "HF_ENDPOINT", "pull", "owner/big", HF_ENDPOINT="gopher://x")
 
+    def test_a_file_that_was_cut_short_later_is_downloaded_anew(self) -> None:
+        self.succeeds("pull", "owner/big")
+        weights, = (self.cache("owner/big") / "snapshots").glob("*/model.safetensors")
+        os.truncate(weights, 1000)
+        self.succeeds("pull", "owner/big")
+        self.check_cached("owner/big")
+
     def test_a_path_that_leads_out_is_refused(self) -> None:
         self.fails(65, "no path inside a folder", "pull", "owner/evil")
         self.assertFalse((self.folder / "evil").exists())
@@ -328,6 +335,23 @@ class Interruptions(HubTest):
         big = {"config.json": b"{}", "model.safetensors": noise(12_000_000)}
         self.hub.repositories["owner/huge"] = Repository(big)
         room = {"HF_HUB_CACHE": str(disk)}
+        # Somebody else fills it while we download: what has arrived stays.
+        self.hub.repositories["owner/half"] = Repository({"config.json": b"{}", "model.safetensors": noise(4_000_000)})
+        self.hub.faults.append(Fault("/cdn/", "slow", value=4_000_000))
+        process = self.start("pull", "owner/half", **room)
+        deadline = time.monotonic() + PATIENCE
+        while not list(disk.rglob("*.incomplete")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        filler = disk / "filler"
+        with self.assertRaises(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(1 << 16))
+        _, errors = process.communicate(timeout=PATIENCE)
+        self.assertEqual(process.returncode, 74, errors)
+        self.assertIn("No space left", errors)
+        filler.unlink()
+        self.succeeds("pull", "owner/half", **room)
+        self.hub.forget()
         # Said before it starts, with both figures.
         text = self.fails(74, "not enough room: 12000002 bytes", "pull", "owner/huge", **room)
         self.assertIn("are free", text)
