@@ -33,7 +33,8 @@ class TestAgainstMlxLm:
         ours = list(stream_generate(model, tokenizer, prompt, max_tokens=12))
         theirs = list(mlx_lm.stream_generate(*mlx, prompt, max_tokens=12))
         assert [r.token for r in ours] == [r.token for r in theirs]
-        assert [r.text for r in ours] == [r.text for r in theirs]
+        # mlx-lm holds a space back until the next token.
+        assert "".join(r.text for r in ours) == "".join(r.text for r in theirs)
         for a, b in zip(ours, theirs):
             np.testing.assert_allclose(a.logprobs, np.array(b.logprobs), atol=2e-3)
             assert (a.finish_reason, a.generation_tokens, a.prompt_tokens, a.from_draft) == (
@@ -344,7 +345,9 @@ class TestThreads:
             while True:  # until the signal comes
                 session.reset()
                 session.read(tokens)
-        assert session.position < len(tokens)
+        session.reset()
+        session.read(tokens[:5])  # and all goes on
+        assert session.position == 5
 
     def test_steps_need_no_tokenizer(self, model, tokenizer, prompt):
         pairs = list(generate_step(prompt, model, max_tokens=3))
