@@ -26,6 +26,7 @@ constexpr CommandEntry kCommands[] = {
     {"tokenize", "turn text into token ids, or back", make_tokenize},
     {"template", "print the prompt that a conversation becomes", make_template},
     {"logits", "write the logits of given token ids to a NumPy file", make_logits},
+    {"convert", "write a model in another format", make_convert},
     {"quantize", "write a model with TurboQuant weights", make_quantize},
     {"bench", "measure prompt and generation speed", make_bench},
     {"fold", "move the cache's rotations into the weights", make_fold},

@@ -47,6 +47,7 @@ std::unique_ptr<Command> make_info();
 std::unique_ptr<Command> make_tokenize();
 std::unique_ptr<Command> make_template();
 std::unique_ptr<Command> make_logits();
+std::unique_ptr<Command> make_convert();
 std::unique_ptr<Command> make_quantize();
 std::unique_ptr<Command> make_bench();
 std::unique_ptr<Command> make_fold();

@@ -1,7 +1,6 @@
 // tern quantize: write a model with TurboQuant weights.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <memory>
 
 #include "base/thread_pool.h"
@@ -9,7 +8,8 @@
 #include "cli/interrupts.h"
 #include "cli/model_options.h"
 #include "cli/stats.h"
-#include "convert/turbo_quantize.h"
+#include "convert/convert.h"
+#include "convert/target.h"
 #include "engine/engine.h"
 
 namespace tern::cli {
@@ -53,7 +53,11 @@ class Quantize : public Command {
   Result<int> run(Context& context) override {
     if (!model_) return fail(ErrorCode::usage, "no model", "MODEL", "name a folder, or \"demo\"");
     if (!folder_) return fail(ErrorCode::usage, "no folder to write", "FOLDER");
-    TERN_TRY(const auto source, engine::open_checkpoint(*model_));
+    TERN_TRY(const auto checkpoint, engine::open_checkpoint(*model_));
+    TERN_TRY(const auto source, convert::Source::open(checkpoint));
+    TERN_TRY_VOID(check_plain(source));
+    const auto* const target = convert::find_target("turboquant-" + std::to_string(bits_));
+    TERN_TRY(const auto plan, target->plan(source, *target, plan_options()));
     const auto pool = [&] {
       const StartThreadsWithoutSignals quiet;
       return std::make_unique<ThreadPool>(threads_.value_or(0));
@@ -61,16 +65,11 @@ class Quantize : public Command {
     Cancel cancel;
     const CancelOnInterrupt on_interrupt(cancel);
     TERN_TRY(const auto report,
-             convert::turbo_quantize(source, *folder_,
-                                     {.bits = static_cast<std::uint32_t>(bits_),
-                                      .head_bits = static_cast<std::uint32_t>(head_bits_.value_or(
-                                          std::min<std::uint64_t>(bits_ + 1, 5))),
-                                      .rotation_seed = seed_,
-                                      .keep = keep_},
-                                     *pool, [&](std::uint64_t done, std::uint64_t total) {
-                                       context.progress.update("coding weights", done, total);
-                                       return !cancel.requested();
-                                     }));
+             convert::convert(plan, source, *folder_, *pool,
+                              {.progress = [&](std::uint64_t done, std::uint64_t total) {
+                                context.progress.update("coding weights", done, total);
+                                return !cancel.requested();
+                              }}));
     context.progress.clear();
     context.out.write(summary(report));
     return 0;
@@ -79,16 +78,27 @@ class Quantize : public Command {
  private:
   enum class Mode : std::uint8_t { turboquant };
 
-  std::string summary(const convert::TurboQuantizeReport& report) const {
-    std::string text = fmt::format(
-        "{}: {} matrices, {:.2f} M weights, {:.3f} bits each; relative error {:.5f}; {:.1f} MB\n",
-        *folder_, report.matrices, static_cast<double>(report.weights) / 1e6,
-        8 * static_cast<double>(report.coded_bytes) / static_cast<double>(report.weights),
-        report.error, static_cast<double>(report.file_bytes) / 1e6);
-    if (!report.kept.empty())
-      text += fmt::format("left plain: {} matrices, the first {}\n", report.kept.size(),
-                          report.kept.front());
-    return text;
+  convert::PlanOptions plan_options() const {
+    convert::PlanOptions options{.rotation_seed = seed_};
+    if (head_bits_) options.head_bits = static_cast<std::uint32_t>(*head_bits_);
+    for (const std::string& part : keep_) options.overrides.push_back({part, "plain"});
+    return options;
+  }
+
+  static Result<void> check_plain(const convert::Source& source) {
+    for (const convert::SourceTensor& tensor : source.tensors())
+      if (tensor.is_matrix() && tensor.matrices.front().scheme > quant::Scheme::bf16)
+        return fail(ErrorCode::unsupported, "the model is quantized already",
+                    source.checkpoint().display_name(),
+                    "use the folder of the BF16 model, or tern convert, which says what it costs");
+    return {};
+  }
+
+  std::string summary(const convert::ConvertReport& report) const {
+    return fmt::format("{}: {:.2f} M weights coded of {:.2f} M; relative error {:.5f}; {:.1f} MB\n",
+                       *folder_, static_cast<double>(report.coded) / 1e6,
+                       static_cast<double>(report.weights) / 1e6, report.error,
+                       static_cast<double>(report.bytes) / 1e6);
   }
 
   std::optional<std::string> model_, folder_;

@@ -34,13 +34,13 @@ Result<void> check_free(const fs::path& path) {
   return fail(ErrorCode::usage, "exists already", path.string(), "name a new folder");
 }
 
-Result<void> clear(const fs::path& folder) {
-  std::error_code error;
-  for (fs::directory_iterator entries(folder, error), end; !error && entries != end;
-       entries.increment(error))
-    if (fs::remove_all(entries->path(), error); error) break;
-  if (error) return io_error(folder, "cannot clear", error.value());
-  return {};
+/// Makes the new name survive a power cut; a folder that cannot be synced is no failure.
+void sync_parent(const fs::path& path) {
+  const auto parent = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  if (const int dir = ::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); dir >= 0) {
+    ::fsync(dir);
+    ::close(dir);
+  }
 }
 
 }  // namespace
@@ -48,7 +48,7 @@ Result<void> clear(const fs::path& folder) {
 OutputFolder::OutputFolder(fs::path path, fs::path partial, int lock)
     : path_(std::move(path)), partial_(std::move(partial)), lock_(lock) {}
 
-Result<OutputFolder> OutputFolder::create(fs::path path) {
+Result<OutputFolder> OutputFolder::create(fs::path path, Leftover leftover) {
   path = without_slash(path);
   if (path.empty()) return fail(ErrorCode::usage, "no name for the folder to write");
   TERN_TRY_VOID(check_free(path));
@@ -63,18 +63,29 @@ Result<OutputFolder> OutputFolder::create(fs::path path) {
     return fail(ErrorCode::busy, "is being written by another program", path.string());
   }
   OutputFolder folder(std::move(path), std::move(partial), lock);
-  TERN_TRY_VOID(clear(folder.partial_));
+  if (leftover == Leftover::clear) TERN_TRY_VOID(folder.clear());
   return folder;
+}
+
+Result<void> OutputFolder::clear() const {
+  std::error_code error;
+  for (fs::directory_iterator entries(partial_, error), end; !error && entries != end;
+       entries.increment(error))
+    if (fs::remove_all(entries->path(), error); error) break;
+  if (error) return io_error(partial_, "cannot clear", error.value());
+  return {};
 }
 
 OutputFolder::OutputFolder(OutputFolder&& other) noexcept
     : path_(std::move(other.path_)),
       partial_(std::move(other.partial_)),
+      keep_(other.keep_),
       lock_(std::exchange(other.lock_, -1)) {}
 
 OutputFolder& OutputFolder::operator=(OutputFolder&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(partial_, other.partial_);
+  std::swap(keep_, other.keep_);
   std::swap(lock_, other.lock_);
   return *this;
 }
@@ -82,7 +93,7 @@ OutputFolder& OutputFolder::operator=(OutputFolder&& other) noexcept {
 OutputFolder::~OutputFolder() {
   if (lock_ < 0) return;
   std::error_code ignored;
-  fs::remove_all(partial_, ignored);
+  if (!keep_) fs::remove_all(partial_, ignored);
   ::close(lock_);
 }
 
@@ -98,11 +109,18 @@ Result<void> OutputFolder::commit() {
   if (::rename(partial_.c_str(), path_.c_str()) != 0)
     return io_error(path_, "cannot rename to this", errno);
   ::close(std::exchange(lock_, -1));
-  const auto parent = path_.has_parent_path() ? path_.parent_path() : fs::path(".");
-  if (const int dir = ::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); dir >= 0) {
-    ::fsync(dir);
-    ::close(dir);
-  }
+  sync_parent(path_);
+  return {};
+}
+
+Result<void> OutputFolder::commit_file(std::string_view name) {
+  std::error_code ignored;
+  if (fs::is_directory(path_, ignored)) fs::remove(path_, ignored);  // an empty one: check_free
+  if (::rename(file(name).c_str(), path_.c_str()) != 0)
+    return io_error(path_, "cannot rename to this", errno);
+  sync_parent(path_);
+  fs::remove_all(partial_, ignored);
+  ::close(std::exchange(lock_, -1));
   return {};
 }
 

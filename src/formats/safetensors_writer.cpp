@@ -55,32 +55,29 @@ std::string_view length_bytes(const std::uint64_t& length) {
 
 }  // namespace
 
-Result<SafetensorsWriter> SafetensorsWriter::create(
-    std::filesystem::path path, std::vector<TensorPlan> plan,
-    const std::map<std::string, std::string>& metadata) {
+Result<std::string> safetensors_head(const std::vector<TensorPlan>& tensors,
+                                     const std::map<std::string, std::string>& metadata,
+                                     const std::string& where) {
   const auto refuse = [&](Error error) {
-    error.where = path.string();
+    error.where = where;
     return std::unexpected(std::move(error));
   };
-  if (plan.size() > TensorTable::kMaxTensors)
+  if (tensors.size() > TensorTable::kMaxTensors)
     return fail(ErrorCode::too_large,
-                std::to_string(plan.size()) + " tensors, at most " +
+                std::to_string(tensors.size()) + " tensors, at most " +
                     std::to_string(TensorTable::kMaxTensors) + " fit a file",
-                path.string());
-  if (auto checked = check_names(plan); !checked) return refuse(std::move(checked).error());
+                where);
+  if (auto checked = check_names(tensors); !checked) return refuse(std::move(checked).error());
   json::object header;
   if (!metadata.empty()) {
     json::object& object = header[kMetadata].emplace_object();
     for (const auto& [key, value] : metadata) object[key] = value;
   }
   std::uint64_t data = 0;
-  std::vector<Part> parts;
-  for (TensorPlan& tensor : plan) {
-    const std::uint64_t begin = data;
+  for (const TensorPlan& tensor : tensors) {
     auto object = entry(tensor, data);
     if (!object) return refuse(std::move(object).error());
     header[tensor.name] = *std::move(object);
-    parts.push_back({std::move(tensor.name), data - begin});
   }
   std::string text = json::serialize(header);
   text.append((kAlignment - text.size() % kAlignment) % kAlignment, ' ');
@@ -88,12 +85,26 @@ Result<SafetensorsWriter> SafetensorsWriter::create(
     return fail(ErrorCode::too_large,
                 "a header of " + std::to_string(text.size()) + " bytes, at most " +
                     std::to_string(kMaxHeader) + " are read",
-                path.string());
-  TERN_TRY(auto file, AtomicFile::create(std::move(path)));
+                where);
   const std::uint64_t length = text.size();
-  TERN_TRY_VOID(file.write(length_bytes(length)));
-  TERN_TRY_VOID(file.write(text));
-  return SafetensorsWriter(std::move(file), std::move(parts), sizeof length + text.size() + data);
+  return std::string(length_bytes(length)) + text;
+}
+
+Result<SafetensorsWriter> SafetensorsWriter::create(
+    std::filesystem::path path, std::vector<TensorPlan> plan,
+    const std::map<std::string, std::string>& metadata) {
+  TERN_TRY(const std::string head, safetensors_head(plan, metadata, path.string()));
+  std::vector<Part> parts;
+  std::uint64_t data = 0;
+  for (TensorPlan& tensor : plan) {
+    const auto bytes = checked_tensor_bytes(tensor.type, tensor.shape);
+    TERN_CHECK(bytes.has_value());  // safetensors_head has seen it
+    data += *bytes;
+    parts.push_back({std::move(tensor.name), *bytes});
+  }
+  TERN_TRY(auto file, AtomicFile::create(std::move(path)));
+  TERN_TRY_VOID(file.write(head));
+  return SafetensorsWriter(std::move(file), std::move(parts), head.size() + data);
 }
 
 SafetensorsWriter::SafetensorsWriter(AtomicFile file, std::vector<Part> parts, std::uint64_t bytes)

@@ -21,6 +21,17 @@ struct TensorPlan {
   Shape shape;  ///< outermost first
 };
 
+/// What stands before the data: the length of the header, and the header, padded so that the data
+/// begin at a multiple of 8. The tensors' bytes follow one another in the order of `tensors`.
+/// @param metadata  the header's __metadata__; "format": "pt" is what transformers asks for
+/// @error unsupported  a type that safetensors has no name for (GGUF blocks)
+/// @error usage        two tensors of one name, or one that is called "__metadata__"
+/// @error too_large    a header over 100 MB, a shape whose size does not fit 64 bits, or more
+///                     than TensorTable::kMaxTensors tensors
+Result<std::string> safetensors_head(const std::vector<TensorPlan>& tensors,
+                                     const std::map<std::string, std::string>& metadata,
+                                     const std::string& where);
+
 /// The header is written first, so all tensors are planned before the first byte; their data follow
 /// in the order of the plan, in pieces of any size, and are never held here.
 ///
@@ -33,12 +44,7 @@ struct TensorPlan {
 /// @source safetensors README, "Format"
 class SafetensorsWriter {
  public:
-  /// @param metadata  the header's __metadata__; "format": "pt" is what transformers asks for
-  /// @error unsupported  a type that safetensors has no name for (GGUF blocks)
-  /// @error usage        two tensors of one name, or one that is called "__metadata__"
-  /// @error too_large    a header over 100 MB, a shape whose size does not fit 64 bits, or more
-  ///                     than TensorTable::kMaxTensors tensors
-  /// @error io           the file cannot be made
+  /// @error io  the file cannot be made; else as safetensors_head
   static Result<SafetensorsWriter> create(std::filesystem::path path, std::vector<TensorPlan> plan,
                                           const std::map<std::string, std::string>& metadata = {});
 

@@ -37,11 +37,18 @@ struct Line {
   Shape shape;
   Need need = Need::required;
   std::variant<quant::Matrix*, std::vector<quant::Matrix>*, Buffer<float>*> to;
+  /// What `load_lines` found: the tensor of the file, null for experts that lie in several.
+  const Tensor* stored = nullptr;
 };
 
 /// The whole model. `weights.layers` is filled with empty mixers of the right kind; the lines point
 /// into `weights`, which must stay where it is.
 std::vector<Line> weight_table(const Config& config, formats::Container container,
                                Weights& weights);
+
+/// As Weights::load, into `to`, which must stay where it is.
+/// @return the lines whose tensors the checkpoint holds, in the order of the table
+Result<std::vector<Line>> load_lines(const formats::Checkpoint& checkpoint, const Config& config,
+                                     Weights& to);
 
 }  // namespace tern::model

@@ -111,8 +111,7 @@ class Loader {
         mlx_(checkpoint.config()),
         prefix_(gguf_ ? "" : find_prefix(tensors_)) {}
 
-  Result<Weights> load() {
-    Weights weights;
+  Result<std::vector<Line>> load(Weights& weights) {
     for (const Line& line : weight_table(config_, checkpoint_.container(), weights)) {
       if (line.role == Role::experts)
         load_experts(line);
@@ -123,7 +122,7 @@ class Loader {
     }
     if (!misfits_.list.empty()) return std::unexpected(misfits_.error(checkpoint_.display_name()));
     finish(weights);
-    return weights;
+    return std::move(found_);
   }
 
  private:
@@ -355,6 +354,8 @@ class Loader {
 
   void note(const Line& line, std::string tensor, std::string type, std::uint64_t parameters,
             std::uint64_t bytes) {
+    found_.push_back(line);
+    found_.back().stored = tensors_.find(tensor);
     entries_.push_back({std::move(tensor), std::string(name(line.role)), std::move(type),
                         to_string(line.shape), parameters, bytes});
   }
@@ -385,13 +386,21 @@ class Loader {
   Misfits misfits_;
   const float* signs_ = nullptr;  ///< of the rotated matrices so far
   std::vector<TensorEntry> entries_;
+  std::vector<Line> found_;
   std::unordered_set<std::string_view> used_;
 };
 
 }  // namespace
 
 Result<Weights> Weights::load(const formats::Checkpoint& checkpoint, const Config& config) {
-  return Loader(checkpoint, config).load();
+  Weights weights;
+  TERN_TRY_VOID(load_lines(checkpoint, config, weights));
+  return weights;
+}
+
+Result<std::vector<Line>> load_lines(const formats::Checkpoint& checkpoint, const Config& config,
+                                     Weights& to) {
+  return Loader(checkpoint, config).load(to);
 }
 
 }  // namespace tern::model

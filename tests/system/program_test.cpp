@@ -14,9 +14,9 @@ using testing::IsEmpty;
 using testing::StartsWith;
 
 constexpr const char* kCommands[] = {
-    "generate",        "chat",    "info",       "tokenize", "template", "logits",
-    "bench",           "fold",    "quantize",   "eval ppl", "eval kld", "eval needle",
-    "eval distortion", "eval kv", "completion", "version",  "help"};
+    "generate", "chat",       "info",     "tokenize", "template", "logits",      "bench",
+    "fold",     "convert",    "quantize", "eval ppl", "eval kld", "eval needle", "eval distortion",
+    "eval kv",  "completion", "version",  "help"};
 
 /// "eval ppl" as the two arguments that it is.
 std::vector<std::string> words(const std::string& command) {

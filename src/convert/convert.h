@@ -1,0 +1,47 @@
+// Carries out a plan: tensor by tensor, on all threads, atomically, and again from where it broke
+// off.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+
+#include "base/error.h"
+#include "base/thread_pool.h"
+#include "convert/plan.h"
+
+namespace tern::convert {
+
+struct ConvertOptions {
+  bool resume = false;  ///< take over what an earlier run of the same plan left
+  /// (bytes done, of), from one thread; false stops
+  std::function<bool(std::uint64_t, std::uint64_t)> progress = {};
+};
+
+struct ConvertReport {
+  std::uint64_t tensors = 0;
+  std::uint64_t weights = 0;        ///< numbers stored
+  std::uint64_t bytes = 0;          ///< of all files
+  std::uint64_t resumed_bytes = 0;  ///< of them, taken over from an earlier run
+  std::uint64_t coded = 0;          ///< weights that were encoded by floats
+  double error = 0;                 ///< |W - W'|^2 / |W|^2 over those; 0 when there are none
+  double seconds = 0;
+};
+
+/// Writes `destination`: a new folder, or one file. It appears when all of it is there; until then
+/// everything lies in `<destination>.partial`, which a cancelled or failed run leaves for `resume`.
+///
+/// @error usage        the destination exists; nothing to resume; the plan is another one than that
+///                     of the run to resume
+/// @error busy         another program writes it now
+/// @error io           too little room on the disk, known before anything is written; a full disk
+/// @error corrupt      weights that are not finite; the tensor is named, and nothing is left
+/// @error unsupported  weights too large for the format; the tensor is named, and nothing is left
+/// @error cancelled    `progress` said so
+Result<ConvertReport> convert(const Plan& plan, const Source& source,
+                              const std::filesystem::path& destination, ThreadPool& pool,
+                              const ConvertOptions& options = {});
+
+/// Seconds that the encoders of `plan` take on `threads` threads, from trials of a few rows.
+double estimate_seconds(const Plan& plan, std::size_t threads);
+
+}  // namespace tern::convert
