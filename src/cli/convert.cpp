@@ -12,6 +12,7 @@
 #include "cli/interrupts.h"
 #include "cli/model_options.h"
 #include "cli/stats.h"
+#include "convert/imatrix.h"
 #include "convert/target.h"
 #include "engine/engine.h"
 
@@ -31,7 +32,8 @@ constexpr const char* kExamples =
     "Examples:\n"
     "  tern convert model-bf16 model-4bit --to mlx-4bit\n"
     "  tern convert demo demo-mixed --to mlx-4bit --override 'switch_mlp.fc2=6'\n"
-    "  tern convert model-bf16 out --to mlx-mxfp4 --dry-run\n";
+    "  tern convert model-bf16 out --to mlx-mxfp4 --dry-run\n"
+    "  tern convert model-bf16 model.gguf --to gguf-q4_k_m --imatrix imatrix.gguf\n";
 
 std::string duration(double seconds) {
   if (seconds < 1) return "under a second";
@@ -85,8 +87,15 @@ class Convert : public Command {
         "--override", "PATTERN=FORMAT", overrides_,
         "another format for matrices whose name (here, in Hugging Face or in GGUF) contains "
         "PATTERN, where * stands for anything; may be repeated, the last match counts");
-    options.flag("--reference", reference_,
-                 "the encoder of MLX, byte for byte, instead of the search, which loses less");
+    options.text(
+        "--imatrix", "FILE", imatrix_,
+        "an importance matrix of llama.cpp's GGUF form: columns whose inputs are larger lose "
+        "less",
+        ValueKind::file);
+    options.flag(
+        "--reference", reference_,
+        "the encoders of MLX and of the package gguf, byte for byte, instead of the search, "
+        "which loses less");
     options.integer("--head-bits", head_bits_, {2, 5},
                     "turboquant: bits of embeddings and lm_head; default: one more, at most 5");
     options.integer("--seed", seed_, {0, (std::uint64_t{1} << 53) - 1},
@@ -116,7 +125,12 @@ class Convert : public Command {
     TERN_TRY(const auto checkpoint,
              engine::open_checkpoint(found.path.empty() ? found.name : found.path.string()));
     TERN_TRY(const auto source, convert::Source::open(checkpoint));
-    TERN_TRY(const auto options, plan_options());
+    TERN_TRY(auto options, plan_options());
+    convert::Importance importance;
+    if (imatrix_) {
+      TERN_TRY(importance, convert::read_imatrix(*imatrix_));
+      options.importance = &importance;
+    }
     TERN_TRY(const auto plan, target_->plan(source, *target_, options));
     for (const std::string& warning : plan.warnings)
       context.err.write("tern: warning: " + warning + "\n");
@@ -235,7 +249,7 @@ class Convert : public Command {
     return json::serialize(out) + "\n";
   }
 
-  std::optional<std::string> source_, destination_;
+  std::optional<std::string> source_, destination_, imatrix_;
   ModelOptions finding_;
   const convert::Target* target_ = nullptr;
   std::optional<std::uint64_t> group_size_, head_bits_, threads_;

@@ -4,6 +4,7 @@
 #include <array>
 #include <cctype>
 
+#include "convert/gguf_target.h"
 #include "convert/safetensors_target.h"
 
 namespace tern::convert {
@@ -19,6 +20,26 @@ constexpr std::array kTargets = {
     Target{"mlx-mxfp4", "MLX, 4-bit floats, groups of 32", plan_mlx},
     Target{"mlx-mxfp8", "MLX, 8-bit floats, groups of 32", plan_mlx},
     Target{"mlx-nvfp4", "MLX, 4-bit floats, groups of 16", plan_mlx},
+    Target{"gguf-q2_k", "GGUF, the mix Q2_K", plan_gguf},
+    Target{"gguf-q3_k_s", "GGUF, the mix Q3_K_S", plan_gguf},
+    Target{"gguf-q3_k_m", "GGUF, the mix Q3_K_M", plan_gguf},
+    Target{"gguf-q3_k_l", "GGUF, the mix Q3_K_L", plan_gguf},
+    Target{"gguf-iq4_xs", "GGUF, the mix IQ4_XS", plan_gguf},
+    Target{"gguf-iq4_nl", "GGUF, the mix IQ4_NL", plan_gguf},
+    Target{"gguf-mxfp4_moe", "GGUF, experts in MXFP4", plan_gguf},
+    Target{"gguf-q4_0", "GGUF, the mix Q4_0", plan_gguf},
+    Target{"gguf-q4_1", "GGUF, the mix Q4_1", plan_gguf},
+    Target{"gguf-q4_k_s", "GGUF, the mix Q4_K_S", plan_gguf},
+    Target{"gguf-q4_k_m", "GGUF, the mix Q4_K_M", plan_gguf},
+    Target{"gguf-q5_0", "GGUF, the mix Q5_0", plan_gguf},
+    Target{"gguf-q5_1", "GGUF, the mix Q5_1", plan_gguf},
+    Target{"gguf-q5_k_s", "GGUF, the mix Q5_K_S", plan_gguf},
+    Target{"gguf-q5_k_m", "GGUF, the mix Q5_K_M", plan_gguf},
+    Target{"gguf-q6_k", "GGUF, the mix Q6_K", plan_gguf},
+    Target{"gguf-q8_0", "GGUF, Q8_0", plan_gguf},
+    Target{"gguf-bf16", "GGUF, BF16", plan_gguf},
+    Target{"gguf-f16", "GGUF, F16", plan_gguf},
+    Target{"gguf-f32", "GGUF, F32", plan_gguf},
     Target{"bf16", "Hugging Face, BF16", plan_plain},
     Target{"f16", "Hugging Face, F16", plan_plain},
     Target{"turboquant-2", "TurboQuant weights, 2 bits", plan_turbo},

@@ -75,9 +75,9 @@ TEST_P(GgufEncode, SaysTheErrorOfWhatIsDecoded) {
 /// Of normal weights; what a coder that has forgotten a part of its search does not reach.
 double known_error(DType type) {
   static const std::map<DType, double> kKnown = {
-      {DType::q4_0, .00654},  {DType::q4_1, .00504},   {DType::q5_0, .001595},
-      {DType::q5_1, .00119},  {DType::q8_0, .0000247}, {DType::q2_k, .0677},
-      {DType::q3_k, .0206},   {DType::q4_k, .00496},   {DType::q5_k, .00120},
+      {DType::q4_0, .00654},  {DType::q4_1, .00476},   {DType::q5_0, .001595},
+      {DType::q5_1, .001113}, {DType::q8_0, .0000247}, {DType::q2_k, .0672},
+      {DType::q3_k, .0206},   {DType::q4_k, .00482},   {DType::q5_k, .00118},
       {DType::q6_k, .000283}, {DType::iq4_nl, .00536}, {DType::iq4_xs, .00544},
       {DType::mxfp4, .01241}};
   return kKnown.at(type);
