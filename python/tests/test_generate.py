@@ -44,7 +44,7 @@ class TestAgainstMlxLm:
         import mlx_lm
         from mlx_lm.sample_utils import make_logits_processors as theirs
 
-        arguments = dict(logit_bias={1010: -3.0, 5: 1.5}, repetition_penalty=1.3,
+        arguments = dict(logit_bias={1049: -90.0, 5: 1.5}, repetition_penalty=1.3,
                          repetition_context_size=12, presence_penalty=0.4, frequency_penalty=0.3)
         a = tokens_of(model, tokenizer, prompt, max_tokens=16,
                       logits_processors=make_logits_processors(**arguments))
@@ -156,7 +156,7 @@ class TestArguments:
 
     def test_a_seed_means_the_same_tokens(self, model, tokenizer, prompt):
         def run(seed):
-            sampler = make_sampler(temp=2.0, top_p=0.95, seed=seed)
+            sampler = make_sampler(temp=30.0, seed=seed)
             return tokens_of(model, tokenizer, prompt, max_tokens=12, sampler=sampler)
 
         assert run(3) == run(3)
