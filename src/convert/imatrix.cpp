@@ -59,7 +59,7 @@ Result<Importance> read(const formats::Gguf& gguf, const std::string& where) {
   const auto type = gguf.metadata.get_string("general.type");
   if (!type || *type != "imatrix")
     return fail(ErrorCode::unsupported, "general.type is not \"imatrix\": no importance matrix",
-                where, "tern imatrix makes one");
+                where, "llama-imatrix of llama.cpp makes one");
   Importance importance;
   for (const Tensor& tensor : gguf.tensors.tensors()) {
     if (!tensor.name.ends_with(kSums)) continue;
