@@ -159,7 +159,8 @@ TEST(TurboQuantize, TheModelComputesWhatItsDecodedWeightsCompute) {
     const Scratch folder;
     quantize(folder / "coded", {.bits = bits, .head_bits = bits, .rotation_seed = 11});
     write_decoded(open(folder / "coded"), bits, 11, folder / "plain");
-    EXPECT_LT(relative_distance(logits(folder / "coded"), logits(folder / "plain")), 2e-5) << bits;
+    // Codes meet activations of 16 bits, plain weights those of 32.
+    EXPECT_LT(relative_distance(logits(folder / "coded"), logits(folder / "plain")), 1e-4) << bits;
   }
 }
 

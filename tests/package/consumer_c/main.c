@@ -74,7 +74,7 @@ static void check_errors(void) {
 }
 
 static tern_model* load(void) {
-  int calls = 0;
+  static int calls = 0; /* the model keeps it: prompts are reported too */
   tern_load_options options = TERN_LOAD_OPTIONS_INIT;
   options.threads = 2;
   options.context = 512;
