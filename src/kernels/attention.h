@@ -61,7 +61,7 @@ std::size_t attend_scratch(std::size_t rows, std::size_t head_dim);
 /// out = sum_s softmax_s(q . k_s / sqrt(head_dim)) v_s over s <= position of the row. Serial.
 /// @param scratch  attend_scratch(rows, head_dim) floats, aligned as Buffer is
 /// Error of the fast forms against the scalar one (double), of the largest |v|: 1e-5, and with
-/// codes, where q and the weights are rounded to 16 bits (attention_whole.inc.h), 4e-5.
+/// codes, where q and the weights are rounded to 16 bits (attention_whole.inc.h), 1e-4.
 void attend(const KvHead& kv, const Queries& queries, std::span<float> scratch, Isa isa);
 
 /// The same in steps, for a few rows and a long context: prepare once, take the parts on any thread
