@@ -71,7 +71,7 @@ std::string header(const Headers& headers, std::string_view name) {
 
 struct Connection::State {
   struct Cleanup {
-    void operator()(CURL* curl) const { curl_easy_cleanup(curl); }
+    void operator()(CURL* handle) const { curl_easy_cleanup(handle); }
   };
   std::unique_ptr<CURL, Cleanup> curl;
   Environment environment;
