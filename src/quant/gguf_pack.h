@@ -88,8 +88,9 @@ TERN_INLINE void put_q6_codes(const std::uint8_t* q, std::byte* out) {
       const std::uint8_t* p = q + 128 * half + l;
       put_byte(out + 64 * half + l, (p[0] & 15u) | ((p[64] & 15u) << 4));
       put_byte(out + 64 * half + 32 + l, (p[32] & 15u) | ((p[96] & 15u) << 4));
+      const unsigned high[4] = {p[0], p[32], p[64], p[96]};
       put_byte(out + 128 + 32 * half + l,
-               (p[0] >> 4) | ((p[32] >> 4) << 2) | ((p[64] >> 4) << 4) | ((p[96] >> 4) << 6));
+               high[0] >> 4 | high[1] >> 4 << 2 | high[2] >> 4 << 4 | high[3] >> 4 << 6);
     }
 }
 
