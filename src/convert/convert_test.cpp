@@ -9,6 +9,7 @@
 #include <iterator>
 #include <map>
 
+#include "base/test_paths.h"
 #include "convert/journal.h"
 #include "convert/sparse_model.h"
 #include "convert/target.h"
@@ -20,7 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 using testing::HasSubstr;
 
-constexpr const char* kDemo = TERN_SOURCE_DIR "/demo/model";
+const std::string kDemo = source_dir() + "/demo/model";
 
 /// A folder of the test, gone after it.
 class Scratch {
