@@ -1,5 +1,9 @@
 // The products of fixed.h for one instruction set: included inside its namespace with its words,
-// TERN_FIXED, and kGroups (of four rows that meet a tile together) defined.
+// after these are defined:
+//   TERN_FIXED          the function attribute that enables the instruction set
+//   kGroups, kTogether  groups of four rows, and tiles, whose sums registers hold
+//   kMostUnits          as FixedKernels::most_units
+//   kAhead, kOneRun     how far ahead memory is asked for, and whether as one run of bytes
 
 /// Bytes of one scale.
 inline std::size_t scale_size(const Matrix& m) {
@@ -109,11 +113,28 @@ TERN_FIXED __attribute__((always_inline)) inline void hide(GroupScales& s, std::
     }
 }
 
-/// Bytes that are asked for ahead of their use. Into the L2 cache: the L1 cache has too few misses
-/// under way to hide the latency of memory.
-constexpr std::size_t kAhead = 16384;
+/// Memory is asked for kAhead bytes before its use. Into the L2 cache: the L1 cache has too few
+/// misses under way to hide the latency of memory.
 TERN_FIXED __attribute__((always_inline)) inline void ask(const std::byte* p) {
   _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1);
+}
+
+/// Asks for the codes that a span of four rows will be followed by, as the one run of bytes that
+/// they are (kOneRun), or row by row.
+template <class Format>
+TERN_FIXED __attribute__((always_inline)) inline void ask_codes(const Row* rows, std::size_t ahead,
+                                                                const std::byte*& run) {
+  constexpr std::size_t kBytes = Fixed<Format>::kBytes;
+  if constexpr (kOneRun) {
+#pragma GCC unroll 32
+    for (std::size_t line = 0; line < 4 * kBytes; line += 64) ask(run + line);
+    run += 4 * kBytes;
+  } else {
+#pragma GCC unroll 4
+    for (std::size_t r = 0; r < 4; ++r)
+#pragma GCC unroll 8
+      for (std::size_t line = 0; line < kBytes; line += 64) ask(rows[r].codes + ahead + line);
+  }
 }
 
 /// Up to four rows and T tokens.
@@ -126,6 +147,7 @@ TERN_FIXED void dot_group(const Matrix& m, std::size_t first_row, std::size_t ro
   const std::size_t ahead = (kAhead / (4 * m.code_stride + 1) + 1) * 4;
   const std::size_t ahead_codes = ahead * m.code_stride, ahead_scales = ahead * m.scale_stride;
   constexpr bool kPlanes = !requires { Format::kValues; };
+  const std::byte* run = at[0].codes + kAhead;
   const std::size_t scale_step = kPlanes ? 256 / m.group * scale_size(m) : 0;
 
   Lanes acc[T];
@@ -133,11 +155,9 @@ TERN_FIXED void dot_group(const Matrix& m, std::size_t first_row, std::size_t ro
   GroupScales s;
   const FixedUnit* const end = x + m.cols / 256 * 2;
   for (; x != end; x += 2) {
+    ask_codes<Format>(at, ahead_codes, run);
 #pragma GCC unroll 4
     for (std::size_t r = 0; r < 4; ++r) {
-#pragma GCC unroll 8
-      for (std::size_t line = 0; line < F::kBytes; line += 64)
-        ask(at[r].codes + ahead_codes + line);
       if constexpr (kPlanes) ask(at[r].scales + ahead_scales);
       if constexpr (kPlanes && F::kMin) ask(at[r].biases + ahead_scales);
     }
