@@ -4,6 +4,7 @@
 //   kGroups, kTogether  groups of four rows, and tiles, whose sums registers hold
 //   kMostUnits          as FixedKernels::most_units
 //   kAhead, kOneRun     how far ahead memory is asked for, and whether as one run of bytes
+//   kNear               how far ahead in their rows codes are asked into the L1 cache; 0: not
 
 /// Bytes of one scale.
 inline std::size_t scale_size(const Matrix& m) {
@@ -134,6 +135,13 @@ TERN_FIXED __attribute__((always_inline)) inline void ask_codes(const Row* rows,
     for (std::size_t r = 0; r < 4; ++r)
 #pragma GCC unroll 8
       for (std::size_t line = 0; line < kBytes; line += 64) ask(rows[r].codes + ahead + line);
+  }
+  if constexpr (kNear != 0 && kBytes <= 160) {  // wider codes come in time, and more lines cost
+#pragma GCC unroll 4
+    for (std::size_t r = 0; r < 4; ++r)
+#pragma GCC unroll 8
+      for (std::size_t line = 0; line < kBytes; line += 64)
+        _mm_prefetch(reinterpret_cast<const char*>(rows[r].codes + kNear + line), _MM_HINT_T0);
   }
 }
 
