@@ -262,6 +262,36 @@ TEST(Convert, AStoppedRunGoesOnToTheSameBytes) {
   EXPECT_FALSE(fs::exists(folder / "again.partial"));
 }
 
+TEST(Convert, AJournalThatDoesNotFitWhatIsThereIsAnError) {
+  const Scratch folder;
+  const PlanOptions options{.shard_bytes = 400'000};
+  const formats::Checkpoint checkpoint = open(kDemo);
+  const Source source = source_of(checkpoint);
+  const auto planned = plan(source, "mlx-4bit", options);
+  ASSERT_TRUE(planned);
+  stop_at(*planned, source, folder / "model", 0.5);
+  const fs::path journal = folder / "model.partial/tern-journal";
+  const std::string before = read(journal);
+  const auto resumed = [&](const std::string& line) {
+    std::ofstream(journal, std::ios::binary) << before << line;
+    ThreadPool pool(2);
+    return convert(*planned, source, folder / "model", pool, {.resume = true});
+  };
+  const auto files = std::to_string(planned->files.size()), huge = std::to_string(~0ull);
+  for (const std::string& line :
+       {files + " 0 0 0 0 0", huge + " 0 0 0 0 0", "0 " + huge + " 0 0 0 0", "0 1 1 0 0 0",
+        "0 0 " + huge + " 0 0 0", "0 1 " + huge + " 0 0 0", "0 0 1 0 0 0", "0 0 0 0 inf 0",
+        "0 0 0 0 0 nan", files + " 1 0 0 0 0", files + " 0 1 0 0 0"}) {
+    const auto outcome = resumed(line + "\n");
+    ASSERT_FALSE(outcome) << line;
+    EXPECT_EQ(outcome.error().code, ErrorCode::corrupt) << line;
+    EXPECT_FALSE(fs::exists(folder / "model"));
+  }
+  ASSERT_TRUE(resumed("what is no line is not read\n"));
+  made(kDemo, folder / "whole", "mlx-4bit", options);
+  EXPECT_EQ(files_of(folder / "model"), files_of(folder / "whole"));
+}
+
 TEST(Convert, AnotherPlanDoesNotTakeOverWhatIsThere) {
   const Scratch folder;
   const formats::Checkpoint checkpoint = open(kDemo);
