@@ -4,8 +4,9 @@
   recipes   types that llama.cpp's quantizer plans for every tensor of the full model, and of two of
             full widths with other layers, beside those of `tern convert`; --golden keeps them
   reads     llama.cpp loads our file of every recipe and agrees on logits with tern, and tern reads
-            llama.cpp's
-  quality   KL divergence from BF16 of the embedded model, quantized by llama.cpp and by tern
+            llama.cpp's; --report puts the table into docs/peers.md
+
+KL divergence beside llama.cpp and mlx-lm: quality.py.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import gguf  # noqa: E402
 
 import compare  # noqa: E402
 import gguf_model  # noqa: E402
+import pages  # noqa: E402
 import tern_cli  # noqa: E402
 import tiny_model  # noqa: E402
 
@@ -198,14 +200,15 @@ def recipes(tern: str, folder: Path, golden: Path | None) -> bool:
     return good
 
 
-def reads(tern: str, folder: Path) -> bool:
+def reads(tern: str, folder: Path, report: bool) -> bool:
     good = True
     ids = compare.demo_text(tern)[:200]
     tokens = folder / "ids.json"
     tokens.write_text(json.dumps(ids))
     plain = folder / "demo.gguf"
     convert(tern, "demo", plain, "bf16")
-    print("| recipe | tern's file: distance of llama.cpp from tern | llama.cpp's file | same choice |\n|---|---|---|---|")
+    rows = ["| recipe | tern's file | llama.cpp's file | same choice |", "|---|---|---|---|"]
+    print("\n".join(rows))
     for name in ("bf16", "f16", *FILE_TYPES):
         cells, agree = [], 1.0
         for label in ("tern", "llama.cpp"):
@@ -223,34 +226,13 @@ def reads(tern: str, folder: Path) -> bool:
             agree = min(agree, float(np.mean(own.argmax(axis=1) == theirs.argmax(axis=1))))
             good &= error < 0.05
             cells.append(f"{error:.1e}")
-        print(f"| {name} | {' | '.join(cells + ['-'] * (2 - len(cells)))} | {100 * agree:.1f} % |", flush=True)
-    return good
-
-
-def divergence(tern: str, path: Path, base: Path) -> dict:
-    run = subprocess.run([tern, "eval", "kld", "-m", str(path), "--base", str(base), "--json"], check=True,
-                         capture_output=True, text=True)
-    return json.loads(run.stdout)
-
-
-def quality(tern: str, folder: Path, text: Path | None) -> bool:
-    plain = folder / "demo.gguf"
-    convert(tern, "demo", plain, "bf16")
-    base = folder / "base.tern"
-    flags = ["-f", str(text)] if text else []  # else conversations of the kind that the model was trained on
-    subprocess.run([tern, "eval", "kld", "-m", str(plain), *flags, "--save-base", str(base)], check=True,
-                   capture_output=True)
-    good = True
-    print("| recipe | llama.cpp, mean KLD | tern, mean KLD | tern / llama.cpp |\n|---|---|---|---|")
-    for name in FILE_TYPES:
-        theirs, ours = folder / "theirs.gguf", folder / "ours.gguf"
-        ours.unlink(missing_ok=True)
-        quantize(plain, theirs, name)
-        convert(tern, plain, ours, name)
-        assert types(theirs) == types(ours), name
-        a, b = (divergence(tern, path, base)["kld"]["mean"] for path in (theirs, ours))
-        good &= b < a
-        print(f"| {name} | {a:.5f} | {b:.5f} | {b / a:.2f} |", flush=True)
+        rows.append(f"| {name} | {' | '.join(cells + ['-'] * (2 - len(cells)))} | {100 * agree:.1f} % |")
+        print(rows[-1], flush=True)
+    if report:
+        note = (f"{len(ids)} tokens of the embedded model's own answers; {versions()}, {date.today()}. Distance of "
+                "llama.cpp's logits from tern's on the same file, and positions where both prefer the same token in both "
+                "files. What is left is llama.cpp's rounding of activations to the type of the weights, or to eight bits.")
+        pages.write(ROOT / "docs/peers.md", "tests/peers/gguf_files.py reads --report", [note, "", *rows])
     return good
 
 
@@ -260,20 +242,18 @@ def versions() -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("recipes", "reads", "quality"))
+    parser.add_argument("what", choices=("recipes", "reads"))
     parser.add_argument("--tern", required=True, help="the program")
     parser.add_argument("--golden", action="store_true", help="recipes: write tests/golden/convert/gguf_recipes.json")
-    parser.add_argument("--text", type=Path, help="quality: what is predicted; default: made up")
+    parser.add_argument("--report", action="store_true", help="reads: write the table into docs/peers.md")
     options = parser.parse_args()
     print(versions())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if options.what == "recipes":
             good = recipes(options.tern, folder, GOLDEN if options.golden else None)
-        elif options.what == "reads":
-            good = reads(options.tern, folder)
         else:
-            good = quality(options.tern, folder, options.text)
+            good = reads(options.tern, folder, options.report)
     return 0 if good else 1
 
 
