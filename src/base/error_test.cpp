@@ -9,6 +9,7 @@
 #include <string>
 
 #include "base/printable.h"
+#include "base/test_paths.h"
 
 namespace tern {
 namespace {
@@ -33,7 +34,7 @@ TEST(Errors, HaveDistinctNamesAndAnExitStatusThatIsAFailure) {
 }
 
 TEST(Errors, HaveARowEachInTheDocs) {
-  std::ifstream file(TERN_SOURCE_DIR "/docs/errors.md");
+  std::ifstream file(source_dir() + "/docs/errors.md");
   const std::string docs(std::istreambuf_iterator<char>(file), {});
   for (int i = 0; i <= static_cast<int>(kLastCode); ++i) {
     const auto code = static_cast<ErrorCode>(i);

@@ -61,7 +61,7 @@ Result<Importance> read(const formats::Gguf& gguf, const std::string& where) {
   const auto type = gguf.metadata.get_string("general.type");
   if (!type || *type != "imatrix")
     return fail(ErrorCode::unsupported, "general.type is not \"imatrix\": no importance matrix",
-                where, "llama-imatrix of llama.cpp makes one");
+                where, "tern imatrix makes one, and so does llama-imatrix");
   Importance importance;
   for (const Tensor& tensor : gguf.tensors.tensors()) {
     if (!tensor.name.ends_with(kSums)) continue;
