@@ -278,10 +278,12 @@ TEST(Convert, AJournalThatDoesNotFitWhatIsThereIsAnError) {
     return convert(*planned, source, folder / "model", pool, {.resume = true});
   };
   const auto files = std::to_string(planned->files.size()), huge = std::to_string(~0ull);
-  for (const std::string& line :
-       {files + " 0 0 0 0 0", huge + " 0 0 0 0 0", "0 " + huge + " 0 0 0 0", "0 1 1 0 0 0",
-        "0 0 " + huge + " 0 0 0", "0 1 " + huge + " 0 0 0", "0 0 1 0 0 0", "0 0 0 0 inf 0",
-        "0 0 0 0 0 nan", files + " 1 0 0 0 0", files + " 0 1 0 0 0"}) {
+  const std::vector<std::string> hostile = {
+      files + " 0 0 0 0 0", huge + " 0 0 0 0 0",      "0 " + huge + " 0 0 0 0",
+      "0 1 1 0 0 0",        "0 0 " + huge + " 0 0 0", "0 1 " + huge + " 0 0 0",
+      "0 0 1 0 0 0",        "0 0 0 0 inf 0",          "0 0 0 0 0 nan",
+      files + " 1 0 0 0 0", files + " 0 1 0 0 0"};
+  for (const std::string& line : hostile) {
     const auto outcome = resumed(line + "\n");
     ASSERT_FALSE(outcome) << line;
     EXPECT_EQ(outcome.error().code, ErrorCode::corrupt) << line;
