@@ -8,7 +8,8 @@
 //   y = sum over blocks b of  d_w(b) d_x(b) (sum of code q)  +  m_w(b) (d_x(b) sum of q)
 //
 // in float32, four running sums for b mod 4 (or for the blocks' place in a vector), in rising
-// order. So one token, many tokens, AVX2 and AVX-512 give the same bits by different instructions.
+// order. So one token, many tokens, NEON, AVX2 and AVX-512 give the same bits by
+// different instructions.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -29,26 +30,44 @@ enum class Order : std::uint8_t {
   runs,     ///< eight consecutive values
 };
 
+/// How activations of a tile follow each other. As words: two columns of each token in turn, or one
+/// column of every token and then the next. As bytes, first the high ones and then the low ones
+/// less 128: four or eight columns of each token in turn.
+enum class TileOrder : std::uint8_t { pairs, columns, quads, octets };
+
+#if defined(__aarch64__)
+inline constexpr bool kPairsOnly = false;
+#else
+inline constexpr bool kPairsOnly = true;
+#endif
+
+/// What FixedUnit::sum adds: q, its low bytes, or its high ones.
+enum class UnitSum : std::uint8_t { whole, low, high };
+
 /// How activations must be laid out to meet a format.
 struct FixedLayout {
   Order order = Order::bytes;
   bool interleaved = false;  ///< of 8 blocks first 0, 2, 4, 6 and then 1, 3, 5, 7
   bool halves = false;       ///< a scale covers 16 columns: sums of half blocks
+  TileOrder tile = TileOrder::pairs;
+  UnitSum sum = UnitSum::whole;
 
+  /// Whether activations are bytes: q = 256 high + low, high with a sign and low without.
+  constexpr bool bytewise() const { return !kPairsOnly && tile >= TileOrder::quads; }
   bool operator==(const FixedLayout&) const = default;
 };
 
 /// 128 activations of one token, in four blocks. Vectors have four lanes for each block.
 struct alignas(64) FixedUnit {
-  std::int16_t q[4][32];    ///< [j][8 block + e]
+  std::int16_t q[4][32];    ///< [j][8 block + e]; or bytes [half][high, low][16 block + e]
   float d[16];              ///< d_x, four times for each block
-  std::int32_t sum[2][16];  ///< of q: of the block, or of its halves; four times each
+  std::int32_t sum[2][16];  ///< UnitSum of the block, or of its halves; four times each
   float scaled_sum[2][16];  ///< d_x times that
 };
 
 /// 128 activations each of 16 tokens, token by token in the lanes.
 struct alignas(64) FixedTile {
-  std::int32_t pairs[4][16][16];  ///< [block][4 j + e / 2][token]: two q
+  std::int32_t pairs[4][16][16];  ///< [block][4 j + e / 2][token]: two q; or as TileOrder says
   float d[4][16];                 ///< [block][token]
   float scaled_sum[2][4][16];     ///< [half][block][token]
 };
@@ -81,6 +100,15 @@ namespace fixed_avx2 {
 const FixedKernels* kernels(const quant::Matrix& weight);
 }
 namespace fixed_avx512 {
+const FixedKernels* kernels(const quant::Matrix& weight);
+}
+namespace fixed_neon {
+const FixedKernels* kernels(const quant::Matrix& weight);
+}
+namespace fixed_dotprod {
+const FixedKernels* kernels(const quant::Matrix& weight);
+}
+namespace fixed_i8mm {
 const FixedKernels* kernels(const quant::Matrix& weight);
 }
 
