@@ -48,20 +48,53 @@ struct alignas(64) FixedUnit {
 
 /// 128 activations each of 16 tokens, token by token in the lanes.
 struct alignas(64) FixedTile {
-  std::int32_t pairs[4][16][16];  ///< [block][4 j + e / 2][token]: two q
+  std::int32_t pairs[4][16][16];  ///< [block][4 j + e / 2][token]: two q; or bytes (fixed_amx.h)
   float d[4][16];                 ///< [block][token]
   float scaled_sum[2][4][16];     ///< [half][block][token]
 };
 
 inline constexpr std::size_t kTileTokens = 16;
 
+/// A product of many tokens.
+struct FixedTiles {
+  /// How many tokens are multiplied together, and up to how many of what is left of them take less
+  /// time in FixedKernels::rows.
+  std::size_t together, most_units;
+
+  /// What is done to the tiles of make_tiles first, if anything.
+  void (*prepare)(std::span<FixedTile> tiles);
+
+  /// y[t * y_stride + r - begin] for rows [begin, end) and every token; `tiles` holds `stride`
+  /// tiles for each 16 of them.
+  void (*multiply)(const quant::Matrix& weight, std::size_t begin, std::size_t end,
+                   const FixedTile* tiles, std::size_t stride, std::size_t tokens, float* y,
+                   std::size_t y_stride);
+};
+
+/// Units that are unpacked at a time for many tokens.
+inline constexpr std::size_t kPanelUnits = 8;
+
+/// Sixteen rows as bytes, and their factors.
+struct alignas(64) BytePanel {
+  std::uint8_t codes[kPanelUnits][4][16][32];  ///< [unit][block][row][8 j + e]
+  float d[kPanelUnits][2][64];                 ///< [unit][half][16 (row / 4) + 4 block + row % 4]
+  float m[kPanelUnits][2][64];                 ///< of 1
+};
+
+/// What products of bytes need of a format whose codes fit into them.
+struct FixedBytes {
+  bool is_signed;  ///< what `unpack` gives
+  bool minima;     ///< whether there are factors of 1
+
+  /// Units [first, first + count) of up to 16 rows; `first` is even. Rows that do not exist repeat
+  /// others.
+  void (*unpack)(const quant::Matrix& weight, std::size_t first_row, std::size_t rows,
+                 std::size_t first, std::size_t count, BytePanel& panel);
+};
+
 /// One storage format on one instruction set.
 struct FixedKernels {
   FixedLayout layout;
-
-  /// How many tokens of tiles are multiplied together, and up to how many of what is left of them
-  /// take less time in `rows`.
-  std::size_t together, most_units;
 
   /// y[t * y_stride + r - begin] for rows [begin, end) and every token; `units` holds `stride`
   /// units for each token.
@@ -69,14 +102,14 @@ struct FixedKernels {
                const FixedUnit* units, std::size_t stride, std::size_t tokens, float* y,
                std::size_t y_stride);
 
-  /// The same for many tokens; `tiles` holds `stride` tiles for each 16 of them.
-  void (*tiles)(const quant::Matrix& weight, std::size_t begin, std::size_t end,
-                const FixedTile* tiles, std::size_t stride, std::size_t tokens, float* y,
-                std::size_t y_stride);
+  FixedTiles tiles;
+  const FixedBytes* bytes;  ///< null where codes are wider
 };
 
 /// Null when weights of this format, or this CPU, have no such form.
 const FixedKernels* fixed_kernels(const quant::Matrix& weight, Isa isa);
+/// The fastest form for many tokens: that of `kernels`, or of AMX.
+const FixedTiles& fixed_tiles(const FixedKernels& kernels, Isa isa);
 namespace fixed_avx2 {
 const FixedKernels* kernels(const quant::Matrix& weight);
 }

@@ -198,9 +198,6 @@ TERN_FIXED void dot_rows(const Matrix& m, std::size_t begin, std::size_t end,
 
 // Many tokens: rows are unpacked once into the L1 cache and meet tile after tile there.
 
-/// Units that are unpacked at a time.
-constexpr std::size_t kPanelUnits = 8;
-
 /// Codes of kGroups times four rows as words, and their factors.
 struct Panel {
   alignas(64) std::int16_t codes[kPanelUnits][4 * kGroups][4][32];
@@ -226,11 +223,35 @@ TERN_FIXED __attribute__((always_inline)) inline void unpack_unit(const Row* row
   }
 }
 
+/// The same as bytes.
+template <class Format, std::size_t u>
+TERN_FIXED __attribute__((always_inline)) inline void unpack_unit(
+    const Row* rows, const GroupScales& s, std::size_t group, std::size_t unit, BytePanel& panel) {
+  using F = Fixed<Format>;
+  for (std::size_t r = 0; r < 4; ++r) {
+    Ints w[4], blocks[2];
+    F::template unpack<u>(rows[r].codes, w);
+    Ints first = narrow_words(w[0], w[1]), last = narrow_words(w[2], w[3]);
+    if constexpr (F::kZero != 0) {
+      first = subtract_bytes(first, bytes(F::kZero));
+      last = subtract_bytes(last, bytes(F::kZero));
+    }
+    zip_quarters(first, last, blocks);
+    for (std::size_t b = 0; b < 4; b += 2)
+      store_halves(panel.codes[unit][b][4 * group + r], panel.codes[unit][b + 1][4 * group + r],
+                   blocks[b / 2]);
+  }
+  for (std::size_t h = 0; h < (F::kLayout.halves ? 2 : 1); ++h) {
+    store(panel.d[unit][h] + 16 * group, s.d[h][u]);
+    if constexpr (F::kMin) store(panel.m[unit][h] + 16 * group, s.m[h][u]);
+  }
+}
+
 /// Units [first, first + count) of four rows; `first` is even.
-template <class Format>
+template <class Format, class AnyPanel>
 TERN_FIXED void unpack_group(const Matrix& m, std::size_t first_row, std::size_t rows,
                              std::size_t first, std::size_t count, std::size_t group,
-                             Panel& panel) {
+                             AnyPanel& panel) {
   for (std::size_t unit = 0; unit < count; unit += 2) {
     const std::size_t span = (first + unit) / 2, cols = m.cols - 256 * span;
     Row at[4];
@@ -243,6 +264,17 @@ TERN_FIXED void unpack_group(const Matrix& m, std::size_t first_row, std::size_t
     group_scales<Format>(m, at, s);
     unpack_unit<Format, 0>(at, s, group, unit, panel);
     unpack_unit<Format, 1>(at, s, group, unit + 1, panel);
+  }
+}
+
+/// The same of `groups` times four rows, or fewer. A group that does not exist repeats the first.
+template <class Format, std::size_t groups, class AnyPanel>
+TERN_FIXED void unpack_panel(const Matrix& m, std::size_t first_row, std::size_t rows,
+                             std::size_t first, std::size_t count, AnyPanel& panel) {
+  for (std::size_t g = 0; g < groups; ++g) {
+    const std::size_t skip = 4 * g < rows ? 4 * g : 0;
+    unpack_group<Format>(m, first_row + skip, std::min<std::size_t>(4, rows - skip), first, count,
+                         g, panel);
   }
 }
 
@@ -336,11 +368,7 @@ TERN_FIXED void multiply_panel(const Matrix& m, std::size_t first_row, std::size
   std::memset(acc, 0, count * sizeof acc[0]);
   for (std::size_t unit = 0; unit < units; unit += kPanelUnits) {
     const std::size_t some = std::min(kPanelUnits, units - unit);
-    for (std::size_t g = 0; g < kGroups; ++g) {  // a group that does not exist repeats the first
-      const std::size_t skip = 4 * g < rows ? 4 * g : 0;
-      unpack_group<Format>(m, first_row + skip, std::min<std::size_t>(4, rows - skip), unit, some,
-                           g, panel);
-    }
+    unpack_panel<Format, kGroups>(m, first_row, rows, unit, some, panel);
     std::size_t i = 0;
     for (; i + kTogether <= count; i += kTogether)
       add_panel<kTogether, F::kMin, F::kLayout.halves>(panel, some, tiles + i * stride + unit,
@@ -371,9 +399,18 @@ TERN_FIXED void multiply_tiles(const Matrix& m, std::size_t begin, std::size_t e
 template <class Format>
 const FixedKernels* kernels_of() {
   if constexpr (requires { Fixed<Format>::kBytes; }) {
-    static constexpr FixedKernels kKernels = {Fixed<Format>::kLayout, kTogether * kTileTokens,
-                                              kMostUnits, dot_rows<Format>, multiply_tiles<Format>};
-    return &kKernels;
+    using F = Fixed<Format>;
+    static constexpr FixedTiles kTiles = {kTogether * kTileTokens, kMostUnits, nullptr,
+                                          multiply_tiles<Format>};
+    if constexpr (requires { F::kWords; }) {
+      static constexpr FixedKernels kKernels = {F::kLayout, dot_rows<Format>, kTiles, nullptr};
+      return &kKernels;
+    } else {
+      static constexpr FixedBytes kBytes = {F::kZero != 0, F::kMin,
+                                            unpack_panel<Format, 4, BytePanel>};
+      static constexpr FixedKernels kKernels = {F::kLayout, dot_rows<Format>, kTiles, &kBytes};
+      return &kKernels;
+    }
   } else {
     return nullptr;
   }
