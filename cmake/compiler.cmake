@@ -1,7 +1,9 @@
 # Warnings, hardening and sanitizers, for every target of the project.
 find_program(TERN_CCACHE ccache)
 if(TERN_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${TERN_CCACHE})
+  # Paths relative to the checkout, so that a second checkout finds what the first one compiled.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${PROJECT_SOURCE_DIR}
+      CCACHE_NOHASHDIR=1 ${TERN_CCACHE})
 endif()
 add_library(tern_options INTERFACE)
 target_compile_features(tern_options INTERFACE cxx_std_23)

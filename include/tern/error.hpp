@@ -22,6 +22,9 @@ enum class ErrorCode : std::uint8_t {
   numeric,      ///< a number that is not finite came out of the computation
   cancelled,    ///< stopped on request
   internal,     ///< a fault of the engine itself
+  unreachable,  ///< no hub: it cannot be reached, does not answer, or has a fault
+  denied,       ///< a hub's model whose terms were not accepted, or no token for it
+  offline,      ///< the environment forbids to ask a hub
 };
 
 /// Name of a code as it is spelled above, for example "not_found".

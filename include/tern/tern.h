@@ -32,7 +32,7 @@ extern "C" {
 #endif
 
 /* Raised when something is added; a change that breaks programs raises the library's soname. */
-#define TERN_C_API_VERSION 1
+#define TERN_C_API_VERSION 2
 
 /* The version of this interface that the library has, at least the header's. */
 TERN_API int tern_c_api_version(void);
@@ -45,17 +45,20 @@ TERN_API const char* tern_version(void);
 typedef enum tern_status {
   TERN_OK = 0,
   TERN_USAGE = 1, /* the caller asked for something that contradicts itself or is out of range */
-  TERN_NOT_FOUND = 2,   /* a file or a model that should be there is not */
-  TERN_CORRUPT = 3,     /* bytes that break the rules of their own format */
-  TERN_UNSUPPORTED = 4, /* well-formed, but nothing that this engine knows */
-  TERN_MISMATCH = 5,    /* two things that must agree do not */
-  TERN_TOO_LARGE = 6,   /* over a limit, for example the context */
-  TERN_BUSY = 7,        /* no capacity now */
-  TERN_IO = 8,          /* the operating system refused a read or a write */
-  TERN_NO_MEMORY = 9,   /* an allocation failed */
-  TERN_NUMERIC = 10,    /* a number that is not finite: a broken model file */
-  TERN_CANCELLED = 11,  /* stopped on request */
-  TERN_INTERNAL = 12    /* a fault of the engine itself */
+  TERN_NOT_FOUND = 2,    /* a file or a model that should be there is not */
+  TERN_CORRUPT = 3,      /* bytes that break the rules of their own format */
+  TERN_UNSUPPORTED = 4,  /* well-formed, but nothing that this engine knows */
+  TERN_MISMATCH = 5,     /* two things that must agree do not */
+  TERN_TOO_LARGE = 6,    /* over a limit, for example the context */
+  TERN_BUSY = 7,         /* no capacity now */
+  TERN_IO = 8,           /* the operating system refused a read or a write */
+  TERN_NO_MEMORY = 9,    /* an allocation failed */
+  TERN_NUMERIC = 10,     /* a number that is not finite: a broken model file */
+  TERN_CANCELLED = 11,   /* stopped on request */
+  TERN_INTERNAL = 12,    /* a fault of the engine itself */
+  TERN_UNREACHABLE = 13, /* no hub: it cannot be reached, does not answer, or has a fault */
+  TERN_DENIED = 14,      /* a hub's model whose terms were not accepted, or no token for it */
+  TERN_OFFLINE = 15      /* the environment forbids to ask a hub */
 } tern_status;
 
 typedef struct tern_error {
@@ -93,7 +96,8 @@ typedef struct tern_load_options {
  * on its command line. options: optional. Free *out with tern_model_free. */
 TERN_API tern_status tern_model_load(const char* model, const tern_load_options* options,
                                      tern_model** out);
-/* NULL is fine. Sessions keep their model: the order of freeing does not matter. */
+/* NULL is fine. Sessions keep their model: the order of freeing does not matter. As with free(), a
+ * handle must not be used or freed again; that cannot be noticed. */
 TERN_API void tern_model_free(tern_model* model);
 
 typedef struct tern_model_info {

@@ -65,7 +65,8 @@ struct LoadOptions {
   std::string revision = {};       ///< of a named model: branch, tag or commit; empty: main
   const Cancel* cancel = nullptr;  ///< stops a download; what has arrived is kept
   /// Called while the model is opened and between prefill chunks, on the thread that waits for it:
-  /// what, done, total. While "downloading", done and total are bytes.
+  /// what, done, total. While "downloading", done and total are bytes; while "reading the prompts"
+  /// (generate_batch), tokens of all of them.
   std::function<void(std::string_view what, std::size_t done, std::size_t total)> progress = {};
 };
 
@@ -311,7 +312,7 @@ class TERN_EXPORT Model {
   ///               a model: "majentik/Nemotron-3-Nano-Omni-30B-A3B-Reasoning-TurboQuant-MLX-4bit",
   ///               found in the cache of Hugging Face's tools (docs/models.md)
   /// @error not_found, corrupt, unsupported, mismatch (all misfits at once), too_large, io; with
-  ///        `pull` what a download adds: busy (no hub), usage (no access), cancelled
+  ///        `pull` what a download adds: unreachable, offline, denied (no access), cancelled
   static Result<Model> load(std::string_view model, const LoadOptions& options = {});
 
   Model(Model&&) noexcept;

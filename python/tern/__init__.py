@@ -16,7 +16,7 @@ from importlib.metadata import version as _version
 from . import cache, errors, models, sample_utils
 from .batch import BatchResponse, BatchStats, batch_generate
 from .errors import TernError
-from .generation import GenerationResponse, generate, generate_step, stream_generate
+from .generate import GenerationResponse, generate, generate_step, stream_generate
 from .model import Model, load
 from .tokenizer import TokenizerWrapper
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .cache import PromptCache, step_together
-from .generation import peak_memory, prepare
+from .errors import UsageError
+from .generate import peak_memory, prepare, unexpected
 from .model import Model
 from .tokenizer import TokenizerWrapper
 
@@ -123,15 +125,15 @@ def batch_generate(
         verbose: Whether to print progress, speeds and memory.
         return_prompt_caches, return_token_ids, return_logprobs: What to return besides.
         **kwargs: sampler, logits_processors, prefill_step_size, kv_bits and the like, as
-            :func:`tern.generate_step`. mlx_lm's completion_batch_size and prefill_batch_size are
-            accepted: answers are stepped together, which reads the weights once for all of them, and
-            prompts are read one after the other.
+            :func:`tern.generate_step`. Up to completion_batch_size answers (32; at least
+            prefill_batch_size, 8) are stepped together, which reads the weights once for all of them;
+            prompts are read one after the other when there is room.
     """
-    kwargs.pop("completion_batch_size", None)
-    kwargs.pop("prefill_batch_size", None)
+    together = max(_count("completion_batch_size", kwargs.pop("completion_batch_size", 32)),
+                   _count("prefill_batch_size", kwargs.pop("prefill_batch_size", 8)))
     for name in ("prompt_cache", "prompt_progress_callback"):
         if name in kwargs:
-            raise TypeError(f"batch_generate() got an unexpected keyword argument {name!r}")
+            raise unexpected("batch_generate", name)
     prompts = [tokenizer.encode(p) if isinstance(p, str) else p for p in prompts]
     limits = list(max_tokens) if isinstance(max_tokens, Sequence) else [max_tokens] * len(prompts)
     caches = list(prompt_caches) if prompt_caches is not None else [None] * len(prompts)
@@ -142,7 +144,7 @@ def batch_generate(
         _Answer(prepare(prompt, model, max_tokens=limit, prompt_cache=copy.deepcopy(cache), **kwargs))
         for prompt, limit, cache in zip(prompts, limits, caches)
     ]
-    stats = _run(answers, tokenizer, return_logprobs, verbose)
+    stats = _run(answers, together, tokenizer, return_logprobs, verbose)
     if verbose:
         print(f"[batch_generate] Prompt: {stats.prompt_tokens} tokens, "
               f"{stats.prompt_tps:.3f} tokens-per-sec")
@@ -159,21 +161,24 @@ def batch_generate(
 
 
 def _run(
-    answers: list[_Answer], tokenizer: TokenizerWrapper, with_logprobs: bool, verbose: bool
+    answers: list[_Answer], together: int, tokenizer: TokenizerWrapper, with_logprobs: bool,
+    verbose: bool,
 ) -> BatchStats:
     stats = BatchStats()
     begin = time.perf_counter()
     _report(verbose, 0, len(answers), "\r")
-    for answer in answers:
-        answer.step.read_prompt()
     stats.prompt_tokens = sum(len(answer.step.prompt) for answer in answers)
-    stats.prompt_time = time.perf_counter() - begin
-    going = list(answers)
-    while going:
+    waiting, going = deque(answers), []
+    while waiting or going:
+        start = time.perf_counter()
+        while waiting and len(going) < together:
+            going.append(waiting.popleft())
+            going[-1].step.read_prompt()
+        stats.prompt_time += time.perf_counter() - start
         stats.generation_tokens += len(going)
         stats.generation_steps += 1
         going = [a for a in going if a.choose(tokenizer.eos_token_ids, with_logprobs)]
-        _report(verbose, len(answers) - len(going), len(answers), "\r")
+        _report(verbose, len(answers) - len(going) - len(waiting), len(answers), "\r")
         start = time.perf_counter()
         step_together([answer.step.cache for answer in going])
         stats.decode_time += time.perf_counter() - start
@@ -181,6 +186,14 @@ def _run(
     stats.wall_time = time.perf_counter() - begin
     stats.peak_memory = peak_memory()
     return stats
+
+
+def _count(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
+    if value <= 0:
+        raise UsageError(f"is {value}, must be above 0", name)
+    return value
 
 
 def _report(verbose: bool, done: int, total: int, end: str) -> None:

@@ -9,8 +9,8 @@ is one of those too: ``except FileNotFoundError`` and ``except MemoryError`` wor
 from __future__ import annotations
 
 __all__ = [
-    "Busy", "Cancelled", "Corrupt", "Internal", "IoError", "Mismatch", "NoMemory", "NotFound",
-    "NumericError", "TernError", "TooLarge", "Unsupported", "UsageError",
+    "Busy", "Cancelled", "Corrupt", "Denied", "Internal", "IoError", "Mismatch", "NoMemory", "NotFound",
+    "NumericError", "Offline", "TernError", "TooLarge", "Unreachable", "Unsupported", "UsageError",
 ]
 
 
@@ -99,6 +99,24 @@ class Cancelled(TernError, RuntimeError):
     code = "cancelled"
 
 
+class Unreachable(TernError, ConnectionError):
+    """No hub: it cannot be reached, does not answer, or has a fault."""
+
+    code = "unreachable"
+
+
+class Denied(TernError, PermissionError):
+    """A hub's model whose terms were not accepted, or no token for it."""
+
+    code = "denied"
+
+
+class Offline(TernError, ConnectionError):
+    """HF_HUB_OFFLINE forbids to ask the hub."""
+
+    code = "offline"
+
+
 class Internal(TernError, RuntimeError):
     """A fault of the engine itself."""
 
@@ -109,7 +127,7 @@ _BY_CODE = {
     error.code: error
     for error in (
         UsageError, NotFound, Corrupt, Unsupported, Mismatch, TooLarge, Busy, IoError, NoMemory,
-        NumericError, Cancelled, Internal,
+        NumericError, Cancelled, Unreachable, Denied, Offline, Internal,
     )
 }
 

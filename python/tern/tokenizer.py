@@ -228,6 +228,63 @@ class TokenizerWrapper:
     def think_end_tokens(self) -> tuple[int, ...] | None:
         return (self._info["end_think"],) if self.has_thinking else None
 
+    @staticmethod
+    def _find(
+        tokens: Sequence[int], wanted: int | None, start: int | None, end: int | None, last: bool
+    ) -> int:
+        places = range(max(start or 0, 0), min(end or len(tokens), len(tokens)))
+        found = (at for at in (reversed(places) if last else places) if tokens[at] == wanted)
+        return next(found, -1)
+
+    def find_think_start(
+        self, tokens: Sequence[int], start: int | None = None, end: int | None = None
+    ) -> int:
+        """Where the first ``<think>`` in ``tokens[start:end]`` is; -1: nowhere."""
+        return self._find(tokens, self.think_start_id, start, end, last=False)
+
+    def rfind_think_start(
+        self, tokens: Sequence[int], start: int | None = None, end: int | None = None
+    ) -> int:
+        """Where the last one is."""
+        return self._find(tokens, self.think_start_id, start, end, last=True)
+
+    def find_think_end(
+        self, tokens: Sequence[int], start: int | None = None, end: int | None = None
+    ) -> int:
+        """Where the first ``</think>`` in ``tokens[start:end]`` is; -1: nowhere."""
+        return self._find(tokens, self.think_end_id, start, end, last=False)
+
+    def rfind_think_end(
+        self, tokens: Sequence[int], start: int | None = None, end: int | None = None
+    ) -> int:
+        """Where the last one is."""
+        return self._find(tokens, self.think_end_id, start, end, last=True)
+
+    # Tool calls
+
+    @property
+    def has_tool_calling(self) -> bool:
+        """Whether the template describes tools in the form of the family: ``<tool_call>``,
+        ``<function=NAME>``, ``<parameter=NAME>``."""
+        template = self.chat_template or ""
+        return "<tool_call>" in template and "<function=" in template
+
+    @property
+    def tool_call_start(self) -> str | None:
+        return "<tool_call>" if self.has_tool_calling else None
+
+    @property
+    def tool_call_end(self) -> str | None:
+        return "</tool_call>" if self.has_tool_calling else None
+
+    @property
+    def tool_call_start_tokens(self) -> tuple[int, ...] | None:
+        return tuple(self.encode("<tool_call>")) if self.has_tool_calling else None
+
+    @property
+    def tool_call_end_tokens(self) -> tuple[int, ...] | None:
+        return tuple(self.encode("</tool_call>")) if self.has_tool_calling else None
+
     # Conversations
 
     @property
@@ -269,10 +326,9 @@ class TokenizerWrapper:
         if return_dict:
             raise Unsupported("ids come as a list", "return_dict")
         for name in ("padding", "truncation", "max_length", "return_tensors",
-                     "return_assistant_tokens_mask"):
+                     "return_assistant_tokens_mask", "tokenizer_kwargs"):
             if kwargs.pop(name, None):
                 raise Unsupported("is not supported", name)
-        kwargs.pop("tokenizer_kwargs", None)
         if continue_final_message and add_generation_prompt:
             raise UsageError("contradicts add_generation_prompt", "continue_final_message")
         if documents is not None:

@@ -87,13 +87,14 @@ class TestAgainstMlxLm:
         import mlx_lm
         from mlx_lm.models import cache as mlx_cache
         from mlx_lm import sample_utils as mlx_samplers
-        from tern import cache, generation, sample_utils
+        from tern import cache, sample_utils
+        from tern.generate import prepare
 
         pairs = [
             (load, mlx_lm.load),
             (generate, mlx_lm.generate),
             (stream_generate, mlx_lm.stream_generate),
-            (generation.prepare, mlx_generate.generate_step),
+            (prepare, mlx_generate.generate_step),
             (batch_generate, mlx_lm.batch_generate),
             (make_sampler, mlx_samplers.make_sampler),
             (make_logits_processors, mlx_samplers.make_logits_processors),
@@ -127,6 +128,19 @@ class TestAgainstMlxLm:
         assert batch.stats.prompt_tokens == sum(map(len, prompts))
         assert batch.stats.generation_tokens >= sum(map(len, batch.token_ids))
         assert batch.stats.prompt_tps > 0 and batch.stats.generation_tps > 0
+
+    def test_a_batch_size_limits_what_is_stepped_together(self, model, tokenizer, prompt):
+        prompts = [prompt] * 5
+        wide = batch_generate(model, tokenizer, prompts, max_tokens=4, return_token_ids=True)
+        assert wide.stats.generation_steps == 4
+        narrow = batch_generate(model, tokenizer, prompts, max_tokens=4, return_token_ids=True,
+                                completion_batch_size=2, prefill_batch_size=1)
+        assert narrow.stats.generation_steps == 12
+        assert narrow.token_ids == wide.token_ids
+        with pytest.raises(ValueError):
+            batch_generate(model, tokenizer, prompts, completion_batch_size=0)
+        with pytest.raises(TypeError):
+            batch_generate(model, tokenizer, prompts, prefill_batch_size="8")
 
 
 class TestArguments:
@@ -177,6 +191,10 @@ class TestArguments:
         for arguments in ({"temperature": 0.5}, {"max_token": 3}, {"top_p": 0.9}):
             with pytest.raises(TypeError, match=next(iter(arguments))):
                 generate(model, tokenizer, prompt=prompt, **arguments)
+            with pytest.raises(TypeError, match=next(iter(arguments))):
+                batch_generate(model, tokenizer, [prompt], **arguments)
+        with pytest.raises(TypeError, match="make_sampler"):
+            generate(model, tokenizer, prompt=prompt, temp=0.7)
         with pytest.raises(TypeError):
             load("demo", context=3)
         with pytest.raises(TypeError, match="prompt_cache"):
@@ -321,6 +339,23 @@ class TestThreads:
         for thread in threads:
             thread.join()
         assert list(results.values()) == [expected] * 4
+
+    def test_two_models_in_two_threads(self, prompt):
+        results = {}
+
+        def run(kv):
+            model, tokenizer = load("demo", kv=kv, ctx=512, threads=2)
+            results[kv] = [tokens_of(model, tokenizer, prompt, max_tokens=20) for _ in range(2)]
+
+        threads = [threading.Thread(target=run, args=(kv,)) for kv in ("f16", "turbo4")]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        together = dict(results)
+        for kv in ("f16", "turbo4"):
+            run(kv)
+        assert results == together and set(together) == {"f16", "turbo4"}
 
     def test_ctrl_c_ends_a_generation_at_once(self, model, tokenizer, prompt):
         tokenizer.eos_token_ids, ends = [], tokenizer.eos_token_ids

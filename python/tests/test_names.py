@@ -36,7 +36,8 @@ def run(program, environment):
 
 @pytest.fixture
 def hub():
-    with fake_hub.FakeHub({PARENT: fake_hub.Repository.of_folder(DEMO)}) as hub:
+    gated = fake_hub.Repository({"config.json": b"{}"}, gated=True)
+    with fake_hub.FakeHub({PARENT: fake_hub.Repository.of_folder(DEMO), "owner/gated": gated}) as hub:
         yield hub
 
 
@@ -65,6 +66,18 @@ try:
     tern.load({PARENT!r}, revision="no-such-branch")
 except tern.TernError as error:
     print("revision", error.code)
+import os
+for name, kind, change in (("owner/gated", PermissionError, {{}}), ("owner/none", FileNotFoundError, {{}}),
+                           ("owner/none", ConnectionError, {{"HF_ENDPOINT": "http://127.0.0.1:9"}}),
+                           ("owner/none", ConnectionError, {{"HF_HUB_OFFLINE": "1"}})):
+    before = dict(os.environ)
+    os.environ.update(change)
+    try:
+        tern.load(name)
+    except kind as error:
+        print(error.code)
+    os.environ.clear()
+    os.environ.update(before)
 seen = []
 def stop(what, done, total):
     raise KeyError(what)
@@ -80,5 +93,6 @@ print({{what for what, _, _ in seen}} >= {{"downloading"}}, all(d <= t for _, d,
     lines = done.stdout.splitlines()
     assert lines[0] == "not found not_found"
     assert lines[1].startswith("revision ")
-    assert lines[2].startswith("stopped ")
-    assert lines[3].startswith("True True ") and PARENT in lines[3]
+    assert lines[2:6] == ["denied", "not_found", "unreachable", "offline"]
+    assert lines[6].startswith("stopped ")
+    assert lines[7].startswith("True True ") and PARENT in lines[7]

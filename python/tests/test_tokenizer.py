@@ -79,10 +79,22 @@ def test_special_tokens_are_the_same(mlx):
     for name in ("bos_token", "eos_token", "pad_token", "unk_token", "bos_token_id", "eos_token_id",
                  "pad_token_id", "unk_token_id", "has_thinking", "think_start", "think_end",
                  "think_start_id", "think_end_id", "think_start_tokens", "think_end_tokens",
-                 "has_chat_template", "chat_template"):
+                 "has_chat_template", "chat_template", "has_tool_calling", "tool_call_start",
+                 "tool_call_end", "tool_call_start_tokens", "tool_call_end_tokens"):
         assert getattr(tokenizer, name) == getattr(theirs, name), name
     assert len(tokenizer) == len(theirs)
     assert tokenizer.convert_tokens_to_ids("<think>") == theirs.convert_tokens_to_ids("<think>")
+
+
+def test_thoughts_are_found_alike(tokenizer, mlx):
+    start, end = tokenizer.think_start_id, tokenizer.think_end_id
+    for tokens in ([], [5], [start, 7, end], [1, start, start, 2, end, end, 3]):
+        for limits in ({}, {"start": 2}, {"end": 3}, {"start": 1, "end": 5}):
+            if limits.get("end", 0) > len(tokens):
+                continue  # mlx-lm reads past the end
+            for name in ("find_think_start", "rfind_think_start", "find_think_end", "rfind_think_end"):
+                assert getattr(tokenizer, name)(tokens, **limits) == getattr(mlx[1], name)(
+                    tokens, **limits), (name, tokens, limits)
 
 
 def test_further_end_tokens(tokenizer):

@@ -8,6 +8,11 @@
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
 #endif
 
 namespace tern {
@@ -35,6 +40,22 @@ bool amx_permitted() {
   return ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }
 #endif
+
+#if defined(__aarch64__) && defined(__APPLE__)
+bool has(const char* feature) {
+  int value = 0;
+  std::size_t size = sizeof value;
+  return sysctlbyname(feature, &value, &size, nullptr, 0) == 0 && value != 0;
+}
+#endif
+
+/// Of the instruction sets that can be chosen here.
+std::string names_of_supported() {
+  std::string names;
+  for (const Isa isa : kAll)
+    if (supported(isa)) names += (names.empty() ? "" : ", ") + std::string(name(isa));
+  return names;
+}
 
 }  // namespace
 
@@ -81,6 +102,19 @@ bool supported(Isa isa) {
   }
 }
 
+bool supported(NeonExtension extension) {
+  const bool dotprod = extension == NeonExtension::dotprod;
+#if defined(__aarch64__) && defined(__APPLE__)
+  return has(dotprod ? "hw.optional.arm.FEAT_DotProd" : "hw.optional.arm.FEAT_I8MM");
+#elif defined(__aarch64__) && defined(__linux__)
+  return dotprod ? (::getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0
+                 : (::getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
+#else
+  static_cast<void>(dotprod);  // not known: kernels do without
+  return false;
+#endif
+}
+
 Isa best_isa() {
   Isa best = Isa::scalar;
   for (const Isa isa : kAll)
@@ -107,7 +141,7 @@ Result<Isa> select_isa(std::string_view requested) {
     if (!supported(*known))
       return fail(ErrorCode::unsupported,
                   "this CPU or this build has no " + std::string(requested) + " kernels",
-                  std::string(where), "the best here is " + std::string(name(best_isa())));
+                  std::string(where), "here: " + names_of_supported());
     isa = *known;
   }
   chosen.store(static_cast<int>(isa), std::memory_order_relaxed);

@@ -15,6 +15,15 @@ std::string_view name(Isa isa);
 /// Whether this CPU (and this build) can run kernels of `isa`.
 bool supported(Isa isa);
 
+/// Extensions of `neon` that some of its kernels use where the CPU has them.
+enum class NeonExtension : std::uint8_t {
+  dotprod,  ///< SDOT and UDOT: dot products of four bytes
+  i8mm,     ///< SMMLA: products of 8-bit matrices
+};
+
+/// Whether this CPU has `extension`.
+bool supported(NeonExtension extension);
+
 /// The best supported one.
 Isa best_isa();
 

@@ -28,6 +28,12 @@ std::string_view name(ErrorCode code) {
       return "cancelled";
     case ErrorCode::internal:
       return "internal";
+    case ErrorCode::unreachable:
+      return "unreachable";
+    case ErrorCode::denied:
+      return "denied";
+    case ErrorCode::offline:
+      return "offline";
   }
   return "internal";
 }
@@ -44,6 +50,8 @@ int exit_status(ErrorCode code) {
       return 65;  // EX_DATAERR
     case ErrorCode::not_found:
       return 66;  // EX_NOINPUT
+    case ErrorCode::unreachable:
+      return 68;  // EX_NOHOST
     case ErrorCode::too_large:
       return 69;  // EX_UNAVAILABLE
     case ErrorCode::no_memory:
@@ -56,6 +64,10 @@ int exit_status(ErrorCode code) {
       return 70;  // EX_SOFTWARE
     case ErrorCode::internal:
       return 70;  // EX_SOFTWARE
+    case ErrorCode::denied:
+      return 77;  // EX_NOPERM
+    case ErrorCode::offline:
+      return 78;  // EX_CONFIG
     case ErrorCode::cancelled:
       return 130;  // as a shell reports SIGINT
   }

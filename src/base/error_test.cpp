@@ -1,14 +1,20 @@
 #include "base/error.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <iterator>
 #include <set>
 #include <string>
 
 #include "base/printable.h"
+#include "base/test_paths.h"
 
 namespace tern {
 namespace {
+
+constexpr ErrorCode kLastCode = ErrorCode::offline;
 
 TEST(Errors, AreOneLineWithPlaceAndHint) {
   EXPECT_EQ((Error{ErrorCode::corrupt, "what"}.message()), "what");
@@ -18,13 +24,23 @@ TEST(Errors, AreOneLineWithPlaceAndHint) {
 
 TEST(Errors, HaveDistinctNamesAndAnExitStatusThatIsAFailure) {
   std::set<std::string_view> names;
-  for (int code = 0; code <= static_cast<int>(ErrorCode::internal); ++code) {
+  for (int code = 0; code <= static_cast<int>(kLastCode); ++code) {
     names.insert(name(static_cast<ErrorCode>(code)));
     const int status = exit_status(static_cast<ErrorCode>(code));
     EXPECT_GT(status, 0);
     EXPECT_LT(status, 256);
   }
-  EXPECT_EQ(names.size(), static_cast<std::size_t>(ErrorCode::internal) + 1);
+  EXPECT_EQ(names.size(), static_cast<std::size_t>(kLastCode) + 1);
+}
+
+TEST(Errors, HaveARowEachInTheDocs) {
+  std::ifstream file(source_dir() + "/docs/errors.md");
+  const std::string docs(std::istreambuf_iterator<char>(file), {});
+  for (int i = 0; i <= static_cast<int>(kLastCode); ++i) {
+    const auto code = static_cast<ErrorCode>(i);
+    const auto row = fmt::format("| `{}` | {} |", name(code), exit_status(code));
+    EXPECT_NE(docs.find(row), std::string::npos) << row;
+  }
 }
 
 Result<int> half(int number) {

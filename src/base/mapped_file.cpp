@@ -40,6 +40,7 @@ class Descriptor {
 }  // namespace
 
 Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
+  if (path.empty()) return fail(ErrorCode::not_found, "a file without a name", "\"\"");
   // O_NONBLOCK: opening a FIFO must not wait for a writer; it is refused below.
   const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (fd.get() < 0) return system_error(path, "cannot open", errno);

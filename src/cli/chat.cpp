@@ -64,6 +64,7 @@ class Chat {
 
   /// One turn. A turn that fails leaves the conversation as it was.
   Result<void> say(std::string_view text) {
+    TERN_TRY_VOID(check_utf8(text, "message"));
     conversation_.add_user(text);
     auto answered = answer();
     if (!answered) conversation_.drop_last();
@@ -250,8 +251,10 @@ class ChatProgram : public Command {
     Conversation conversation;
     if (messages_) {
       TERN_TRY(const auto text, read_input(*messages_));
-      TERN_TRY(conversation, Conversation::from_json(text, *messages_));
+      TERN_TRY(conversation, Conversation::from_json(text, input_name(*messages_)));
     }
+    if (prompt_) TERN_TRY_VOID(check_utf8(*prompt_, "--prompt"));
+    if (system_) TERN_TRY_VOID(check_utf8(*system_, "--system"));
     TERN_TRY(const auto model, load_model(model_, context));
     Chat chat(model, model_.prefill_chunk, generation_, std::move(tools), context);
     chat.conversation() = std::move(conversation);

@@ -27,6 +27,7 @@ constexpr CommandEntry kCommands[] = {
     {"template", "print the prompt that a conversation becomes", make_template},
     {"logits", "write the logits of given token ids to a NumPy file", make_logits},
     {"convert", "write a model in another format", make_convert},
+    {"imatrix", "measure on a text which weights matter, for convert", make_imatrix},
     {"quantize", "write a model with TurboQuant weights", make_quantize},
     {"variants", "list the models of the family: sizes, memory, what is here", make_variants},
     {"pull", "download a model", make_pull},

@@ -48,6 +48,7 @@ std::unique_ptr<Command> make_tokenize();
 std::unique_ptr<Command> make_template();
 std::unique_ptr<Command> make_logits();
 std::unique_ptr<Command> make_convert();
+std::unique_ptr<Command> make_imatrix();
 std::unique_ptr<Command> make_quantize();
 std::unique_ptr<Command> make_variants();
 std::unique_ptr<Command> make_pull();

@@ -86,6 +86,9 @@ class EditedLines : public LineReader {
     stopped_by_ = Status::line;
     first_byte_ = true;
     int count = 0;
+    // libedit writes the prompt first and takes the terminal out of line mode after: a Ctrl-C
+    // between the two would drop what was typed unseen.
+    el_set(editor_.get(), EL_PREP_TERM, 1);
     const char* typed = el_gets(editor_.get(), &count);
     if (stopped_by_ != Status::line) {
       interrupted_text_ = cursor_held_text();

@@ -14,6 +14,13 @@ constexpr std::uint64_t kConversations = 16;
 }  // namespace
 
 void declare_text(Options& options, TextOptions& target) {
+  declare_whole_text(options, target);
+  options.integer("--stride", target.stride, {0, 1u << 20},
+                  "windows begin every N tokens and score what is new in them; 0 (default): the "
+                  "second half of windows side by side, as llama-perplexity");
+}
+
+void declare_whole_text(Options& options, TextOptions& target) {
   options.text("-f,--file", "FILE", target.file,
                "the text; \"-\" reads standard input; default: conversations that the program "
                "makes up, with questions about facts in them",
@@ -21,11 +28,8 @@ void declare_text(Options& options, TextOptions& target) {
   options.integer("-c,--ctx", target.context, {2, 1u << 20},
                   "tokens of a window, each read from an empty state; default: " +
                       std::to_string(target.context));
-  options.integer("--stride", target.stride, {0, 1u << 20},
-                  "windows begin every N tokens and score what is new in them; 0 (default): the "
-                  "second half of windows side by side, as llama-perplexity");
   options.integer("--windows", target.windows, {0, 1u << 20},
-                  "measure so many windows at most; default: all, or 16 made-up conversations");
+                  "read so many windows at most; default: all, or 16 made-up conversations");
   options.flag("--special", target.special,
                "take <|im_start|> and its like in the text for control tokens");
   options.integer("--seed", target.seed, {}, "of what is made up; default: 1");

@@ -27,6 +27,8 @@ struct TextOptions {
   bool special = false;  ///< the file's <|im_start|> and its like are control tokens
 };
 void declare_text(Options& options, TextOptions& target);
+/// The same without --stride, for commands that score nothing.
+void declare_whole_text(Options& options, TextOptions& target);
 
 /// The text of the file (or standard input), or "". Read before the model is loaded.
 Result<std::string> read_text(const TextOptions& options);

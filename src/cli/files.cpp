@@ -1,5 +1,6 @@
 #include "cli/files.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <array>
@@ -8,6 +9,7 @@
 #include <system_error>
 
 #include "base/mapped_file.h"
+#include "text/utf8.h"
 
 namespace tern::cli {
 
@@ -35,6 +37,19 @@ Result<void> check_output(const std::string& path) {
   const auto status = std::filesystem::status(path, ignored);
   if (!std::filesystem::exists(status) || std::filesystem::is_regular_file(status)) return {};
   return fail(ErrorCode::usage, "is no regular file", path, "name a file to write");
+}
+
+Result<void> check_utf8(std::string_view text, const std::string& where) {
+  for (std::size_t at = 0; at < text.size();) {
+    const auto step = text::utf8_step(text.substr(at));
+    if (!step.valid)
+      return fail(ErrorCode::corrupt,
+                  fmt::format("is not UTF-8: byte {} is 0x{:02x}", at,
+                              static_cast<unsigned char>(text[at])),
+                  where, "iconv -f LATIN1 -t UTF-8 converts the usual other encoding");
+    at += step.bytes;
+  }
+  return {};
 }
 
 std::string input_name(const std::string& path) {

@@ -16,6 +16,9 @@ Result<std::string> read_input(const std::string& path);
 /// or a folder would replace it). @error usage
 Result<void> check_output(const std::string& path);
 
+/// Text for a model: bytes of another encoding would be read as nonsense. @error corrupt
+Result<void> check_utf8(std::string_view text, const std::string& where);
+
 /// How errors call that input.
 std::string input_name(const std::string& path);
 

@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "cli/answer_printer.h"
 #include "cli/command.h"
+#include "cli/conversation.h"
 #include "cli/files.h"
 #include "cli/generation_options.h"
 #include "cli/interrupts.h"
@@ -76,11 +77,15 @@ class Generate : public Command {
     }
     if (messages_) {
       TERN_TRY(input.prompt, read_input(*messages_));
+      TERN_TRY_VOID(Conversation::from_json(input.prompt, input_name(*messages_)));
     } else if (*prompt_ == "-") {
       TERN_TRY(input.prompt, read_input("-"));
     } else {
       input.prompt = *prompt_;
     }
+    if (!messages_)
+      TERN_TRY_VOID(check_utf8(input.prompt, *prompt_ == "-" ? input_name("-") : "--prompt"));
+    if (system_) TERN_TRY_VOID(check_utf8(*system_, "--system"));
     return input;
   }
 

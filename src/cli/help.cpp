@@ -31,8 +31,9 @@ std::string entry(std::string_view left, std::string_view right, std::size_t wid
 }
 
 constexpr std::string_view kExitStatuses =
-    "Exit status: 0 done, 64 wrong usage, 65 bad or unfit data, 66 not found, 69 over a limit,\n"
-    "  70 fault inside, 71 out of memory, 74 read or write failed, 75 busy, 130 interrupted.\n";
+    "Exit status: 0 done, 64 wrong usage, 65 bad or unfit data, 66 not found, 68 no hub,\n"
+    "  69 over a limit, 70 fault inside, 71 out of memory, 74 read or write failed, 75 busy,\n"
+    "  77 no access at the hub, 78 the hub is forbidden (HF_HUB_OFFLINE), 130 interrupted.\n";
 
 }  // namespace
 

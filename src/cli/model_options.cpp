@@ -124,6 +124,8 @@ Result<std::string> model_name(const ModelOptions& options) {
 }
 
 Result<void> choose_isa(const ModelOptions& options) {
+  if (options.isa && options.isa->empty())
+    return fail(ErrorCode::usage, "no instruction set named", "--isa");
   auto isa = select_isa(options.isa.value_or(""));
   if (isa) return {};
   if (isa.error().where.empty()) isa.error().where = options.isa ? "--isa" : "TERN_ISA";

@@ -25,6 +25,15 @@ std::string bar_text(std::string_view what, double part, const std::string& numb
   return fmt::format("{}  [{:#<{}}{:-<{}}]  {}", what, "", filled, "", cells - filled, numbers);
 }
 
+/// The end of a name that is too long for its column, padded to its width: bars begin one below
+/// the other.
+std::string clipped(std::string_view name) {
+  constexpr std::size_t kColumn = 32;
+  const std::string shown = printable(name);
+  if (shown.size() <= kColumn) return fmt::format("{:<{}}", shown, kColumn);
+  return "..." + shown.substr(shown.size() - (kColumn - 3));
+}
+
 double part_of(std::uint64_t done, std::uint64_t total) {
   return total == 0 ? 1.0 : static_cast<double>(done) / static_cast<double>(total);
 }
@@ -74,10 +83,24 @@ void ProgressLine::update(std::string_view what, std::size_t done, std::size_t t
 void ProgressLine::update_bytes(std::string_view what, std::uint64_t done, std::uint64_t total) {
   const auto now = Clock::now();
   if (!running_ || what != what_) first_ = done;
+  if (due(what, now)) draw(transfer_text(what_, done, total, rate(done, now), width_), now);
+}
+
+void ProgressLine::update_parts(std::span<const Part> parts, std::string_view what,
+                                std::uint64_t done, std::uint64_t total) {
+  const auto now = Clock::now();
+  if (!running_ || what != what_) first_ = done;
   if (!due(what, now)) return;
+  std::string text;
+  for (const Part& part : parts)
+    text += transfer_text(clipped(part.what), part.done, part.total, 0, width_) + "\n";
+  draw(text + transfer_text(what_, done, total, rate(done, now), width_), now);
+}
+
+/// Bytes a second since the task began.
+double ProgressLine::rate(std::uint64_t done, Clock::time_point now) const {
   const double seconds = std::chrono::duration<double>(now - started_).count();
-  const double rate = static_cast<double>(done - std::min(first_, done)) / seconds;
-  draw(transfer_text(what_, done, total, rate, width_), now);
+  return static_cast<double>(done - std::min(first_, done)) / seconds;
 }
 
 /// Begins a task that is new; whether it is time to draw.
@@ -95,18 +118,24 @@ bool ProgressLine::due(std::string_view what, Clock::time_point now) {
 
 void ProgressLine::draw(const std::string& text, Clock::time_point now) {
   last_ = now;
-  drawn_ = true;
-  out_->write(kEraseLine);
+  erase();
+  lines_ = static_cast<std::size_t>(std::ranges::count(text, '\n')) + 1;
   out_->write(text);
   out_->flush();
 }
 
+void ProgressLine::erase() {
+  if (lines_ > 1) out_->write(fmt::format("\x1b[{}A\r\x1b[J", lines_ - 1));
+  if (lines_ <= 1) out_->write(kEraseLine);
+}
+
 void ProgressLine::clear() {
-  if (drawn_) {
-    out_->write(kEraseLine);
+  if (lines_ > 0) {
+    erase();
     out_->flush();
   }
-  running_ = drawn_ = false;
+  running_ = false;
+  lines_ = 0;
 }
 
 }  // namespace tern::cli

@@ -1,8 +1,9 @@
-// One line on the terminal that says how far a long task is.
+// A line on the terminal, or a few, that say how far a long task is.
 #pragma once
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -31,19 +32,29 @@ class ProgressLine {
   void update(std::string_view what, std::size_t done, std::size_t total);
   /// The same for bytes: with rate and remaining time.
   void update_bytes(std::string_view what, std::uint64_t done, std::uint64_t total);
-  /// Removes the line; the next update starts a new task.
+  /// The same with a line for each of `parts` before that of the whole.
+  struct Part {
+    std::string_view what;
+    std::uint64_t done = 0, total = 0;  ///< bytes
+  };
+  void update_parts(std::span<const Part> parts, std::string_view what, std::uint64_t done,
+                    std::uint64_t total);
+  /// Removes the lines; the next update starts a new task.
   void clear();
 
  private:
   using Clock = std::chrono::steady_clock;
 
   bool due(std::string_view what, Clock::time_point now);
+  double rate(std::uint64_t done, Clock::time_point now) const;
   void draw(const std::string& text, Clock::time_point now);
+  void erase();
 
   Output* out_;
   bool enabled_;
   std::size_t width_;
-  bool running_ = false, drawn_ = false;
+  bool running_ = false;
+  std::size_t lines_ = 0;  ///< on the screen
   std::string what_;
   std::uint64_t first_ = 0;  ///< bytes that were there when the task began
   Clock::time_point started_, last_;

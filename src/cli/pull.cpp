@@ -62,8 +62,10 @@ class Pull : public Command {
     Cancel cancel;
     const CancelOnInterrupt on_interrupt(cancel);
     const auto model = hub::pull(environment, plan, [&](const hub::PullProgress& progress) {
-      context.progress.update_bytes(
-          progress.waiting ? "waiting for another process" : "downloading", progress.done,
+      std::vector<ProgressLine::Part> files;
+      for (const auto& file : progress.running) files.push_back({file.path, file.done, file.size});
+      context.progress.update_parts(
+          files, progress.waiting ? "waiting for another process" : "downloading", progress.done,
           progress.total);
       return !cancel.requested();
     });

@@ -101,6 +101,7 @@ class Template : public Command {
 
   static Result<std::string> render_file(const std::string& path, const json::object& variables) {
     TERN_TRY(const auto source, read_text_file(path, text::TemplateLimits{}.source_bytes));
+    if (source.empty()) return fail(ErrorCode::corrupt, "an empty template", path);
     TERN_TRY(const auto chat_template, text::ChatTemplate::parse(source, path));
     return chat_template.render(variables);
   }

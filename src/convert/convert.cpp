@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <map>
 #include <system_error>
 
@@ -78,11 +79,38 @@ class Runner {
     } else {
       TERN_TRY(journal_, Journal::create(folder, fingerprint));
     }
-    if (point_.files > plan_.files.size()) point_ = {};
+    TERN_TRY_VOID(check_point());
     before_ = point_;
     for (std::size_t i = 0; i < point_.files; ++i) resumed_ += plan_.files[i].bytes();
     resumed_ += point_.bytes;
     done_ = resumed_;
+    return {};
+  }
+
+  /// A journal is bytes from a disk: what it says must be what is there.
+  Result<void> check_point() const {
+    const auto refuse = [&](const std::string& why) {
+      return fail(ErrorCode::corrupt, "the journal of the earlier run does not fit: " + why,
+                  output_.file("").string(), "start again without --resume");
+    };
+    if (point_.files > plan_.files.size())
+      return refuse(std::to_string(point_.files) + " complete files of " +
+                    std::to_string(plan_.files.size()));
+    for (std::size_t i = 0; i < point_.files; ++i) {
+      const PlannedFile& planned = plan_.files[i];
+      std::error_code error;
+      const auto size = fs::file_size(output_.file(planned.name), error);
+      if (error || size != planned.bytes()) return refuse(planned.name + " is not complete");
+    }
+    const std::size_t tensors =
+        point_.files < plan_.files.size() ? plan_.files[point_.files].tensors.size() : 0;
+    if (point_.tensors > tensors || (point_.tensors == 0 && point_.bytes != 0) ||
+        (point_.tensors > 0 &&
+         point_.bytes != plan_.files[point_.files].bytes_before(point_.tensors)))
+      return refuse(std::to_string(point_.tensors) + " tensors in " + std::to_string(point_.bytes) +
+                    " bytes");
+    if (!std::isfinite(point_.error) || !std::isfinite(point_.square))
+      return refuse("its errors are no numbers");
     return {};
   }
 

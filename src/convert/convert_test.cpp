@@ -9,6 +9,7 @@
 #include <iterator>
 #include <map>
 
+#include "base/test_paths.h"
 #include "convert/journal.h"
 #include "convert/sparse_model.h"
 #include "convert/target.h"
@@ -20,7 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 using testing::HasSubstr;
 
-constexpr const char* kDemo = TERN_SOURCE_DIR "/demo/model";
+const std::string kDemo = source_dir() + "/demo/model";
 
 /// A folder of the test, gone after it.
 class Scratch {
@@ -259,6 +260,38 @@ TEST(Convert, AStoppedRunGoesOnToTheSameBytes) {
   EXPECT_NEAR(report.error / whole.error, 1, 1e-12);
   EXPECT_EQ(files_of(folder / "again"), files_of(folder / "whole"));
   EXPECT_FALSE(fs::exists(folder / "again.partial"));
+}
+
+TEST(Convert, AJournalThatDoesNotFitWhatIsThereIsAnError) {
+  const Scratch folder;
+  const PlanOptions options{.shard_bytes = 400'000};
+  const formats::Checkpoint checkpoint = open(kDemo);
+  const Source source = source_of(checkpoint);
+  const auto planned = plan(source, "mlx-4bit", options);
+  ASSERT_TRUE(planned);
+  stop_at(*planned, source, folder / "model", 0.5);
+  const fs::path journal = folder / "model.partial/tern-journal";
+  const std::string before = read(journal);
+  const auto resumed = [&](const std::string& line) {
+    std::ofstream(journal, std::ios::binary) << before << line;
+    ThreadPool pool(2);
+    return convert(*planned, source, folder / "model", pool, {.resume = true});
+  };
+  const auto files = std::to_string(planned->files.size()), huge = std::to_string(~0ull);
+  const std::vector<std::string> hostile = {
+      files + " 0 0 0 0 0", huge + " 0 0 0 0 0",      "0 " + huge + " 0 0 0 0",
+      "0 1 1 0 0 0",        "0 0 " + huge + " 0 0 0", "0 1 " + huge + " 0 0 0",
+      "0 0 1 0 0 0",        "0 0 0 0 inf 0",          "0 0 0 0 0 nan",
+      files + " 1 0 0 0 0", files + " 0 1 0 0 0"};
+  for (const std::string& line : hostile) {
+    const auto outcome = resumed(line + "\n");
+    ASSERT_FALSE(outcome) << line;
+    EXPECT_EQ(outcome.error().code, ErrorCode::corrupt) << line;
+    EXPECT_FALSE(fs::exists(folder / "model"));
+  }
+  ASSERT_TRUE(resumed("what is no line is not read\n"));
+  made(kDemo, folder / "whole", "mlx-4bit", options);
+  EXPECT_EQ(files_of(folder / "model"), files_of(folder / "whole"));
 }
 
 TEST(Convert, AnotherPlanDoesNotTakeOverWhatIsThere) {

@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "base/mapped_file.h"
+#include "base/test_paths.h"
 #include "formats/safetensors_writer.h"
 #include "model/forward.h"
 #include "tensor/half.h"
@@ -21,7 +22,7 @@ using model::Fold;
 using model::RotationKind;
 using testing::HasSubstr;
 
-const fs::path kDemo = fs::path(TERN_SOURCE_DIR) / "demo/model";
+const fs::path kDemo = fs::path(source_dir()) / "demo/model";
 
 class FoldFiles : public testing::Test {
  protected:
@@ -163,7 +164,7 @@ TEST_F(FoldFiles, RefusesWhatCannotBeFoldedAndLeavesNothing) {
     EXPECT_FALSE(fs::exists(root_ / "folded.partial"));
     return result ? Error{} : result.error();
   };
-  const fs::path golden = fs::path(TERN_SOURCE_DIR) / "tests/golden/model";
+  const fs::path golden = fs::path(source_dir()) / "tests/golden/model";
   EXPECT_EQ(refusal(golden / "mlx-affine").code, ErrorCode::unsupported);
   EXPECT_EQ(refusal(golden / "gguf-q8_0").code, ErrorCode::unsupported);
   EXPECT_EQ(refusal(golden / "mamba-only").code, ErrorCode::usage);

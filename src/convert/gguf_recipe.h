@@ -1,8 +1,8 @@
 // Which type llama.cpp's quantizer gives each tensor of a model of this family: the mixes behind
 // names such as Q4_K_M, and what becomes of rows that no block of 256 fits.
 //
-// Facts from llama.cpp (July 2026), checked against its own choice by tests/peers/gguf_recipes.py
-// and against the table of a full model in gguf_recipe_test.cpp.
+// Facts from llama.cpp (July 2026), checked against what its quantizer plans for the full model
+// (tests/golden/convert/gguf_recipes.json, made by tests/peers/gguf_files.py).
 #pragma once
 #include <cstdint>
 #include <span>

@@ -2,9 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <iterator>
 #include <map>
+#include <sstream>
 #include <string>
 
+#include "base/json.h"
+#include "base/test_paths.h"
 #include "model/weight_table.h"
 
 namespace tern::convert {
@@ -12,21 +17,22 @@ namespace {
 
 using model::LayerKind;
 
-/// Nemotron-3-Nano-30B-A3B.
-model::Config full_config() {
-  constexpr std::string_view kPattern = "MEMEM*EMEMEM*EMEMEM*EMEMEM*EMEMEM*EMEMEMEM*EMEMEMEME";
+constexpr std::string_view kFullPattern = "MEMEM*EMEMEM*EMEMEM*EMEMEM*EMEMEM*EMEMEMEM*EMEMEMEME";
+
+/// Nemotron-3-Nano-30B-A3B, or one of its widths with other layers.
+model::Config wide_config(std::string_view pattern = kFullPattern, std::size_t experts = 128) {
   model::Config config;
   config.architecture = "nemotron_h_moe";
   config.hidden_size = 2688;
   config.vocab_size = 131072;
-  for (const char kind : kPattern)
+  for (const char kind : pattern)
     config.layers.push_back(kind == 'M'   ? LayerKind::mamba
                             : kind == 'E' ? LayerKind::moe
                                           : LayerKind::attention);
   config.mamba = {
       .num_heads = 64, .head_dim = 64, .n_groups = 8, .state_size = 128, .conv_kernel = 4};
   config.attention = {.num_heads = 32, .num_kv_heads = 2, .head_dim = 128};
-  config.moe = {.experts = 128, .top_k = 6, .intermediate = 1856, .shared = 3712};
+  config.moe = {.experts = experts, .top_k = 6, .intermediate = 1856, .shared = 3712};
   return config;
 }
 
@@ -36,8 +42,8 @@ struct Typed {
   std::uint64_t bytes;
 };
 
-std::vector<Typed> typed(std::string_view recipe, bool importance = false) {
-  const model::Config config = full_config();
+std::vector<Typed> typed(std::string_view recipe, bool importance = false,
+                         const model::Config& config = wide_config()) {
   model::Weights weights;
   GgufTypes types(*find_gguf_recipe(recipe), config, importance);
   std::vector<Typed> out;
@@ -69,10 +75,42 @@ TEST(GgufRecipe, GivesTheFullModelItsKnownSizes) {
   EXPECT_EQ(total("q8_0"), 33'577'599'744u);
 }
 
-std::map<std::string, DType> table(std::string_view recipe, bool importance = false) {
+std::map<std::string, DType> table(std::string_view recipe, bool importance = false,
+                                   const model::Config& config = wide_config()) {
   std::map<std::string, DType> out;
-  for (const Typed& tensor : typed(recipe, importance)) out[tensor.name] = tensor.type;
+  for (const Typed& tensor : typed(recipe, importance, config)) out[tensor.name] = tensor.type;
   return out;
+}
+
+std::vector<std::string> words(const json::value& line) {
+  std::istringstream in{std::string(line.as_string())};
+  return {std::istream_iterator<std::string>(in), {}};
+}
+
+/// What its quantizer plans: tests/peers/gguf_files.py recipes --golden.
+TEST(GgufRecipe, ChoosesWhatLlamaCppChooses) {
+  std::ifstream file(source_dir() + "/tests/golden/convert/gguf_recipes.json");
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  const auto golden = parse_json(text, "gguf_recipes.json");
+  ASSERT_TRUE(golden) << golden.error().message();
+  std::size_t compared = 0;
+  for (const json::value& model : golden->at("models").as_array()) {
+    const auto config =
+        wide_config(model.at("pattern").as_string(), model.at("experts").to_number<std::size_t>());
+    const auto names = words(model.at("tensors"));
+    for (const bool importance : {false, true})
+      for (const auto& [recipe, line] :
+           model.at(importance ? "with_imatrix" : "types").as_object()) {
+        const auto expected = words(line);
+        const auto ours = table(recipe, importance, config);
+        ASSERT_EQ(names.size(), expected.size());
+        for (std::size_t i = 0; i < names.size(); ++i, ++compared)
+          ASSERT_EQ(name(ours.at(names[i])), expected[i])
+              << recipe << " " << names[i] << " of " << model.at("pattern").as_string()
+              << (importance ? " with an importance matrix" : "");
+      }
+  }
+  EXPECT_EQ(compared, (164u + 60 + 32) * 17 * 2);
 }
 
 TEST(GgufRecipe, ChoosesTheTypesOfTheRegressionTable) {

@@ -3,7 +3,6 @@
 #include <cmath>
 #include <cstring>
 
-#include "base/mapped_file.h"
 #include "base/printable.h"
 #include "formats/gguf.h"
 
@@ -46,20 +45,23 @@ Result<std::vector<float>> entry(const Tensor& sums, const Tensor* counts,
     return fail(ErrorCode::corrupt, "tensor " + printable(sums.name) + " " + why, where);
   };
   if (counts == nullptr || counts->type != DType::f32 || sums.type != DType::f32 ||
-      sums.elements() % counts->elements() != 0)
+      counts->elements() == 0 || sums.elements() % counts->elements() != 0)
     return refuse("has no f32 counts beside it");
   const std::vector<float> values = floats(sums), numbers = floats(*counts);
   for (const auto* list : {&values, &numbers})
     for (const float value : *list)
       if (!(value >= 0) || std::isinf(value)) return refuse("holds " + std::to_string(value));
-  return means(values, numbers);
+  std::vector<float> out = means(values, numbers);
+  for (const float value : out)
+    if (!std::isfinite(value)) return refuse("has means that no float holds");
+  return out;
 }
 
 Result<Importance> read(const formats::Gguf& gguf, const std::string& where) {
   const auto type = gguf.metadata.get_string("general.type");
   if (!type || *type != "imatrix")
     return fail(ErrorCode::unsupported, "general.type is not \"imatrix\": no importance matrix",
-                where, "llama-imatrix of llama.cpp makes one");
+                where, "tern imatrix makes one, and so does llama-imatrix");
   Importance importance;
   for (const Tensor& tensor : gguf.tensors.tensors()) {
     if (!tensor.name.ends_with(kSums)) continue;
@@ -76,8 +78,12 @@ Result<Importance> read(const formats::Gguf& gguf, const std::string& where) {
 
 Result<Importance> read_imatrix(const std::filesystem::path& path) {
   TERN_TRY(const auto file, MappedFile::open(path));
-  TERN_TRY(const auto gguf, formats::read_gguf(file.bytes(), path.string()));
-  return read(gguf, path.string());
+  return parse_imatrix(file.bytes(), path.string());
+}
+
+Result<Importance> parse_imatrix(Bytes file, const std::string& where) {
+  TERN_TRY(const auto gguf, formats::read_gguf(file, where));
+  return read(gguf, where);
 }
 
 }  // namespace tern::convert

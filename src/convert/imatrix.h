@@ -2,8 +2,10 @@
 // they are of, for each matrix, and for each expert of a stack.
 #pragma once
 #include <filesystem>
+#include <string>
 
 #include "base/error.h"
+#include "base/mapped_file.h"
 #include "convert/importance.h"
 
 namespace tern::convert {
@@ -16,5 +18,7 @@ namespace tern::convert {
 /// @source llama.cpp, tools/imatrix: general.type "imatrix", `<name>.in_sum2` [matrices, inputs]
 /// and `<name>.counts` [matrices, 1], both f32
 Result<Importance> read_imatrix(const std::filesystem::path& path);
+/// The same of a file's bytes. @param where  names them in errors
+Result<Importance> parse_imatrix(Bytes file, const std::string& where);
 
 }  // namespace tern::convert

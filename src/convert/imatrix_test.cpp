@@ -70,6 +70,8 @@ TEST_F(ImatrixTest, RefusesWhatIsNoImportanceMatrix) {
   EXPECT_THAT(message(read({{"e.in_sum2", {1, 2}, {1, -1}}, counts})), HasSubstr("holds -1"));
   EXPECT_THAT(message(read({{"e.in_sum2", {1, 2}, {1, NAN}}, counts})), HasSubstr("nan"));
   EXPECT_THAT(message(read({counts})), HasSubstr("without entries"));
+  EXPECT_THAT(message(read({{"e.in_sum2", {1, 2}, {3e38f, 1}}, {"e.counts", {1, 1}, {1e-3f}}})),
+              HasSubstr("no float holds"));
   EXPECT_EQ(read_imatrix("/no/such/file").error().code, ErrorCode::not_found);
 }
 

@@ -75,8 +75,12 @@ std::uint64_t PlannedFile::tensor_bytes() const {
 }
 
 std::uint64_t PlannedFile::bytes() const {
+  return bytes_before(tensors.size());
+}
+
+std::uint64_t PlannedFile::bytes_before(std::size_t count) const {
   std::uint64_t sum = head.size();
-  for (const PlannedTensor& tensor : tensors)
+  for (const PlannedTensor& tensor : std::span(tensors).first(count))
     for (const auto& output : tensor.outputs) sum += rounded_up(bytes_of(output), alignment);
   return sum;
 }

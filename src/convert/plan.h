@@ -47,6 +47,8 @@ struct PlannedFile {
 
   std::uint64_t tensor_bytes() const;
   std::uint64_t bytes() const;  ///< of the whole file
+  /// Bytes of the head and the first `count` tensors: where the next one begins.
+  std::uint64_t bytes_before(std::size_t count) const;
 };
 
 struct SmallFile {

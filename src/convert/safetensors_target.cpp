@@ -5,6 +5,7 @@
 
 #include "base/printable.h"
 #include "convert/config_text.h"
+#include "convert/media.h"
 #include "convert/mlx_format.h"
 #include "convert/recipe.h"
 #include "convert/shards.h"
@@ -84,9 +85,12 @@ class Layout {
   }
 
   void media() {
-    if (omni_)
-      for (const Tensor* tensor : source_.media())
-        tensors_.push_back(plan_copy(*tensor, tensor->name));
+    if (!omni_) return;
+    const MediaLayout from = media_layout(source_.media());
+    for (const Tensor* tensor : source_.media())
+      if (auto planned =
+              plan_media(*tensor, from, mlx_ ? MediaLayout::mlx : MediaLayout::hugging_face))
+        tensors_.push_back(std::move(*planned));
   }
 
   std::vector<PlannedTensor> take() { return std::move(tensors_); }

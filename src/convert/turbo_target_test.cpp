@@ -9,6 +9,7 @@
 #include <iterator>
 #include <map>
 
+#include "base/test_paths.h"
 #include "convert/convert.h"
 #include "convert/target.h"
 #include "formats/safetensors_writer.h"
@@ -46,7 +47,7 @@ formats::Checkpoint open(const fs::path& path) {
   return std::move(*checkpoint);
 }
 formats::Checkpoint demo() {
-  return open(TERN_SOURCE_DIR "/demo/model");
+  return open(source_dir() + "/demo/model");
 }
 
 std::string read(const fs::path& path) {
@@ -132,7 +133,7 @@ std::vector<float> decoded(const formats::Checkpoint& coded, const std::string& 
 void write_decoded(const formats::Checkpoint& coded, std::uint32_t bits, std::uint64_t seed,
                    const fs::path& to) {
   fs::create_directories(to);
-  fs::copy_file(TERN_SOURCE_DIR "/demo/model/config.json", to / "config.json");
+  fs::copy_file(source_dir() + "/demo/model/config.json", to / "config.json");
   const formats::Checkpoint plain = demo();
   std::vector<formats::TensorPlan> plan;
   const auto is_coded = [&](const Tensor& tensor) {
@@ -165,7 +166,7 @@ TEST(TurboQuantize, TheModelComputesWhatItsDecodedWeightsCompute) {
 }
 
 TEST(TurboQuantize, MoreBitsAreNearerToTheModel) {
-  const auto truth = logits(TERN_SOURCE_DIR "/demo/model");
+  const auto truth = logits(source_dir() + "/demo/model");
   double before = 10;
   for (const std::uint32_t bits : {2u, 3u, 4u, 5u}) {
     const Scratch folder;
@@ -183,7 +184,7 @@ TEST(TurboQuantize, MoreBitsAreNearerToTheModel) {
 
 TEST(TurboQuantize, EmbeddingsAndHeadMayHaveBitsOfTheirOwn) {
   const Scratch folder;
-  const auto truth = logits(TERN_SOURCE_DIR "/demo/model");
+  const auto truth = logits(source_dir() + "/demo/model");
   quantize(folder / "uniform", {.bits = 2, .head_bits = 2});
   quantize(folder / "mixed", {.bits = 2, .head_bits = 5});
   EXPECT_LT(relative_distance(logits(folder / "mixed"), truth),
@@ -223,7 +224,7 @@ TEST(TurboQuantize, CopiesTheFilesBesideTheWeights) {
   const Scratch folder;
   quantize(folder / "coded", {.bits = 2});
   for (const char* name : {"tokenizer.json", "chat_template.jinja", "generation_config.json"})
-    EXPECT_EQ(read(folder / "coded" / name), read(fs::path(TERN_SOURCE_DIR "/demo/model") / name));
+    EXPECT_EQ(read(folder / "coded" / name), read(fs::path(source_dir()) / "demo/model" / name));
   const std::string config = read(folder / "coded/config.json");
   EXPECT_THAT(config, HasSubstr("\"rotation\": \"rht64\""));
   EXPECT_THAT(config, HasSubstr("\"hidden_size\": 192"));
@@ -236,7 +237,7 @@ void expect_error(const Result<ConvertReport>& report, ErrorCode code, const cha
 }
 
 TEST(TurboQuantize, RefusesAFolderThatHoldsSomething) {
-  expect_error(try_to(demo(), TERN_SOURCE_DIR "/demo/model", {}), ErrorCode::usage,
+  expect_error(try_to(demo(), source_dir() + "/demo/model", {}), ErrorCode::usage,
                "exists already");
 }
 
@@ -257,7 +258,7 @@ TEST(TurboQuantize, LeavesNothingUnderTheFinalNameWhenItIsStopped) {
 formats::Checkpoint damaged(const fs::path& folder, const char* tensor, float value) {
   fs::create_directories(folder);
   for (const char* file : {"config.json", "model.safetensors"})
-    fs::copy_file(fs::path(TERN_SOURCE_DIR "/demo/model") / file, folder / file);
+    fs::copy_file(fs::path(source_dir()) / "demo/model" / file, folder / file);
   const formats::Checkpoint source = demo();
   const std::string bytes = read(folder / "model.safetensors");
   const auto* const data = source.tensors().find(tensor)->data.data();

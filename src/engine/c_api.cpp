@@ -36,12 +36,21 @@ static_assert(static_cast<int>(TERN_FINISH_CANCELLED) ==
 
 // The numbers of the C interface stay when codes are added.
 constexpr std::pair<ErrorCode, tern_status> kStatuses[] = {
-    {ErrorCode::usage, TERN_USAGE},         {ErrorCode::not_found, TERN_NOT_FOUND},
-    {ErrorCode::corrupt, TERN_CORRUPT},     {ErrorCode::unsupported, TERN_UNSUPPORTED},
-    {ErrorCode::mismatch, TERN_MISMATCH},   {ErrorCode::too_large, TERN_TOO_LARGE},
-    {ErrorCode::busy, TERN_BUSY},           {ErrorCode::io, TERN_IO},
-    {ErrorCode::no_memory, TERN_NO_MEMORY}, {ErrorCode::numeric, TERN_NUMERIC},
-    {ErrorCode::cancelled, TERN_CANCELLED}, {ErrorCode::internal, TERN_INTERNAL},
+    {ErrorCode::usage, TERN_USAGE},
+    {ErrorCode::not_found, TERN_NOT_FOUND},
+    {ErrorCode::corrupt, TERN_CORRUPT},
+    {ErrorCode::unsupported, TERN_UNSUPPORTED},
+    {ErrorCode::mismatch, TERN_MISMATCH},
+    {ErrorCode::too_large, TERN_TOO_LARGE},
+    {ErrorCode::busy, TERN_BUSY},
+    {ErrorCode::io, TERN_IO},
+    {ErrorCode::no_memory, TERN_NO_MEMORY},
+    {ErrorCode::numeric, TERN_NUMERIC},
+    {ErrorCode::cancelled, TERN_CANCELLED},
+    {ErrorCode::internal, TERN_INTERNAL},
+    {ErrorCode::unreachable, TERN_UNREACHABLE},
+    {ErrorCode::denied, TERN_DENIED},
+    {ErrorCode::offline, TERN_OFFLINE},
 };
 
 tern_status status_of(ErrorCode code) {

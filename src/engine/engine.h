@@ -71,6 +71,9 @@ class Engine {
   /// Keys, values and recurrent state of a conversation of so many tokens.
   std::uint64_t bytes_of(std::size_t tokens) const;
 
+  /// See model::Model::observe; between steps only.
+  void observe(model::InputObserver* observer) { model_.observe(observer); }
+
   void report(std::string_view what, std::size_t done, std::size_t total) const;
 
  private:

@@ -41,6 +41,9 @@ FindOptions find_options(const LoadOptions& options) {
 }
 
 Result<ModelSource> find_model(std::string_view model, const FindOptions& options) {
+  if (model.empty())
+    return fail(ErrorCode::usage, "no model named", "model",
+                "a folder, a .gguf file, a name, or demo");
   const std::string typed(model);
   std::error_code ignored;
   std::optional<hub::ModelName> name;
@@ -64,7 +67,8 @@ Result<ModelSource> find_model(std::string_view model, const FindOptions& option
   auto path = download(environment, *name, revision, options);
   if (path) return ModelSource{typed, *std::move(path)};
   // It may have been meant as a path.
-  if (path.error().code == ErrorCode::not_found || path.error().code == hub::kUnavailable)
+  const ErrorCode code = path.error().code;
+  if (code == ErrorCode::not_found || code == ErrorCode::unreachable || code == ErrorCode::offline)
     path.error().what += "; nor is there a file or folder of that name";
   return std::unexpected(std::move(path).error());
 }

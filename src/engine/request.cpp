@@ -34,12 +34,12 @@ Result<Request> resolve(const Engine& engine, std::span<const TokenId> prompt,
                         const GenerateOptions& options) {
   const Vocabulary& vocabulary = engine.vocabulary();
   if (prompt.empty()) return fail(ErrorCode::usage, "the prompt is empty", "prompt");
-  TERN_TRY_VOID(check_ids(prompt, vocabulary.size));
   if (prompt.size() >= engine.context())
     return fail(ErrorCode::too_large,
                 fmt::format("a prompt of {} tokens leaves no room in the context of {}",
                             prompt.size(), engine.context()),
                 "prompt", "shorten it, or load the model with a larger context");
+  TERN_TRY_VOID(check_ids(prompt, vocabulary.size));
   const Defaults& defaults = engine.defaults();
   Request request;
   request.thinking = options.thinking ? options.thinking : vocabulary.thinking_after(prompt);

@@ -12,6 +12,7 @@
 #include <sstream>
 
 #include "base/json.h"
+#include "base/test_paths.h"
 
 namespace tern::engine {
 namespace {
@@ -40,8 +41,7 @@ std::vector<TokenId> draws(Sampler& source, std::span<const float> logits, std::
 }
 
 json::array golden_cases() {
-  std::ifstream file(std::filesystem::path(TERN_SOURCE_DIR) /
-                     "tests/golden/sampling/sampling.json");
+  std::ifstream file(std::filesystem::path(source_dir()) / "tests/golden/sampling/sampling.json");
   std::stringstream text;
   text << file.rdbuf();
   return parse_json(text.view(), "sampling.json").value().as_array();

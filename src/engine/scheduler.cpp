@@ -36,6 +36,8 @@ Scheduler::Scheduler(Engine& engine, const BatchOptions& options)
       memory_(options.memory != 0 ? options.memory : default_memory(engine)) {}
 
 void Scheduler::submit(Job job) {
+  if (waiting_.empty() && running_.empty()) prompt_total_ = 0;
+  prompt_total_ += job.prompt.size();
   waiting_.push_back(std::move(job));
 }
 
@@ -46,6 +48,7 @@ bool Scheduler::step() try {
   if (gather()) {
     engine_->forward(parts_);
     read_all();
+    if (reading_) report();
   }
   retire();
   return true;
@@ -118,6 +121,7 @@ bool Scheduler::gather() {
   std::size_t room = chunk > writing ? chunk - writing : 1;
   parts_.clear();
   stepping_.clear();
+  reading_ = false;
   std::size_t rows = 0;
   for (const bool reading : {true, false}) {
     for (const auto& each : running_) {
@@ -125,6 +129,7 @@ bool Scheduler::gather() {
       const auto part = each->answer->next(reading ? room : 1);
       if (!part) continue;  // it ends here
       if (reading) room -= part->tokens.size();
+      reading_ |= reading;
       if (part->mode == model::LogitsMode::last) ++rows;
       parts_.push_back(*part);
       stepping_.push_back(each.get());
@@ -149,6 +154,15 @@ void Scheduler::read_all() {
   });
   for (Running* each : stepping_)
     if (each->result) each->answer->show();
+}
+
+/// Prompts that nobody needs any more count as read.
+void Scheduler::report() const {
+  std::size_t unread = 0;
+  for (const Job& job : waiting_) unread += job.prompt.size();
+  for (const auto& each : running_)
+    if (each->result) unread += each->answer->prompt_total() - each->answer->prompt_read();
+  engine_->report("reading the prompts", prompt_total_ - unread, prompt_total_);
 }
 
 void Scheduler::retire() {

@@ -27,7 +27,7 @@ struct Job {
 /// Batches continuously: an answer that is complete leaves, and the request that has waited longest
 /// takes its place. Each step takes one token of every answer that is being written, and the rest
 /// of LoadOptions::prefill_chunk from the prompts. What a job answers does not depend on the
-/// others.
+/// others. LoadOptions::progress is told of the tokens of all prompts together.
 ///
 /// Belongs to one thread, which is the one that calls the jobs back; the engine must outlive it.
 /// Sessions and other schedulers on the same engine take turns with it, step by step.
@@ -61,12 +61,15 @@ class Scheduler {
   Result<bool> begin(Running& next);
   bool gather();
   void read_all();
+  void report() const;
   void retire();
   void fail_all(const Error& error);
 
   Engine* engine_;
   std::size_t most_;
   std::uint64_t memory_;
+  std::size_t prompt_total_ = 0;  // tokens, since there was last nothing to do
+  bool reading_ = false;          // the present step takes some of them
   std::deque<Job> waiting_;
   std::vector<std::unique_ptr<Running>> running_;  // in order of arrival
   std::vector<model::Part> parts_;

@@ -68,6 +68,29 @@ std::vector<std::size_t> finish(Scheduler& scheduler) {
   return running;
 }
 
+TEST(Scheduler, ProgressOfAllPromptsIsReported) {
+  std::vector<std::pair<std::size_t, std::size_t>> reports;
+  const auto engine =
+      load_demo({.threads = 1,
+                 .context = 256,
+                 .prefill_chunk = 8,
+                 .progress = [&](std::string_view what, std::size_t done, std::size_t total) {
+                   if (what == "reading the prompts") reports.emplace_back(done, total);
+                 }});
+  Scheduler scheduler(*engine, {.sequences = 2});
+  Cancel cancel;
+  std::vector<Job> all(4, Job{.prompt = Tokens(20, 1000)});
+  for (Job& job : all) job.options.max_tokens = 2;
+  all[3].cancel = &cancel;
+  cancel.request();
+  const auto results = submit(scheduler, all);
+  finish(scheduler);
+  ASSERT_GE(reports.size(), 8u);  // 60 tokens in pieces of at most 8
+  EXPECT_THAT(reports, Each(::testing::Field(&std::pair<std::size_t, std::size_t>::second, 80u)));
+  EXPECT_TRUE(std::ranges::is_sorted(reports));
+  EXPECT_EQ(reports.back().first, 80u);
+}
+
 TEST(Scheduler, AnswersAreTheSameAloneAndTogether) {
   for (const auto& [threads, chunk] : {std::pair{1u, 64u}, {2u, 7u}, {2u, 1u}}) {
     const auto engine = load_demo({.threads = threads, .context = 512, .prefill_chunk = chunk});

@@ -54,12 +54,12 @@ Result<std::vector<float>> Session::logits(std::span<const TokenId> tokens,
 }
 
 Result<void> Session::check_room(std::span<const TokenId> tokens) const {
-  TERN_TRY_VOID(check_ids(tokens, engine_->vocabulary().size));
-  if (tokens.size() <= engine_->context() - position()) return {};
-  return fail(ErrorCode::too_large,
-              fmt::format("{} tokens do not fit: {} of {} are held", tokens.size(), position(),
-                          engine_->context()),
-              "tokens", "load the model with a larger context");
+  if (tokens.size() > engine_->context() - position())
+    return fail(ErrorCode::too_large,
+                fmt::format("{} tokens do not fit: {} of {} are held", tokens.size(), position(),
+                            engine_->context()),
+                "tokens", "load the model with a larger context");
+  return check_ids(tokens, engine_->vocabulary().size);
 }
 
 Result<void> Session::read(std::span<const TokenId> tokens, const OnRead& on_read,

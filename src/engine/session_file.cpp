@@ -176,23 +176,29 @@ Result<void> save_session(const Engine& engine, const Context& context, std::str
   return fail(ErrorCode::no_memory, "no memory to save a session", path.string());
 }
 
-Result<SavedSession> inspect_session(const std::filesystem::path& path) try {
-  const std::string where = path.string();
+Result<SavedSession> inspect_session(const std::filesystem::path& path) {
   TERN_TRY(const MappedFile file, MappedFile::open(path));
-  TERN_TRY(const Parts parts, take_apart(file.bytes(), where));
+  return parse_session_header(file.bytes(), path.string());
+}
+
+Result<SavedSession> parse_session_header(Bytes file, const std::string& where) try {
+  TERN_TRY(const Parts parts, take_apart(file, where));
   SavedSession saved;
   TERN_TRY(saved.model, get_string(parts.header, "model", where));
   TERN_TRY(saved.tokens, get_uint(parts.header, "tokens", where));
   TERN_TRY(saved.metadata, get_string(parts.header, "metadata", where));
   return saved;
 } catch (const std::bad_alloc&) {
-  return fail(ErrorCode::no_memory, "no memory to read a session", path.string());
+  return fail(ErrorCode::no_memory, "no memory to read a session", where);
 }
 
-Result<StoredSession> load_session(Engine& engine, const std::filesystem::path& path) try {
-  const std::string where = path.string();
+Result<StoredSession> load_session(Engine& engine, const std::filesystem::path& path) {
   TERN_TRY(const MappedFile file, MappedFile::open(path));
-  TERN_TRY(const Parts parts, take_apart(file.bytes(), where));
+  return parse_session(engine, file.bytes(), path.string());
+}
+
+Result<StoredSession> parse_session(Engine& engine, Bytes file, const std::string& where) try {
+  TERN_TRY(const Parts parts, take_apart(file, where));
   TERN_TRY_VOID(check_model(engine, parts.header, where));
   TERN_TRY(const state::KvConfig kv, kv_from_json(engine, parts.header, where));
   TERN_TRY(const std::string_view metadata, get_string(parts.header, "metadata", where));
@@ -215,7 +221,7 @@ Result<StoredSession> load_session(Engine& engine, const std::filesystem::path& 
     return placed(loaded.error());
   return session;
 } catch (const std::bad_alloc&) {
-  return fail(ErrorCode::no_memory, "no memory to load a session", path.string());
+  return fail(ErrorCode::no_memory, "no memory to load a session", where);
 }
 
 }  // namespace tern::engine

@@ -43,4 +43,8 @@ struct StoredSession {
 /// @error too_large      more tokens than this engine's context. no_memory
 Result<StoredSession> load_session(Engine& engine, const std::filesystem::path& path);
 
+/// The same of a file's bytes. @param where  names them in errors
+Result<StoredSession> parse_session(Engine& engine, Bytes file, const std::string& where);
+Result<SavedSession> parse_session_header(Bytes file, const std::string& where);
+
 }  // namespace tern::engine

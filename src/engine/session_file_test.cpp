@@ -9,6 +9,7 @@
 
 #include "base/hash.h"
 #include "engine/session.h"
+#include "engine/session_bytes.h"
 #include "engine/testing.h"
 
 namespace tern::engine {
@@ -47,12 +48,8 @@ void write(const std::filesystem::path& path, std::string_view bytes) {
 
 /// The bytes with a checksum that fits them: damage that only the reader can find.
 std::string signed_again(std::string bytes) {
-  Hash128 hash;
-  const std::size_t body = bytes.size() - sizeof(Hash128::Value);
-  hash.update(std::as_bytes(std::span(bytes).first(body)));
-  const Hash128::Value value = hash.value();
-  std::memcpy(bytes.data() + body, value.data(), value.size());
-  return bytes;
+  bytes.resize(bytes.size() - sizeof(Hash128::Value));
+  return testing::with_checksum(std::move(bytes));
 }
 
 Session session_with(const KvOptions& kv) {
@@ -176,6 +173,87 @@ TEST(SessionFile, BytesThatLieUnderAValidChecksumDoNoHarm) {
     Session session(demo(), std::move(stored->context));
     (void)session.logits(some_tokens(70), nullptr);  // any numbers, or an error
   }
+}
+
+/// Loads bytes under a checksum that fits, and goes on with what is loaded. @return whether it was
+bool survives(std::string body) {
+  const std::string file = testing::with_checksum(std::move(body));
+  auto stored = parse_session(demo(), std::as_bytes(std::span(file)), "hostile");
+  if (!stored) {
+    EXPECT_FALSE(stored.error().what.empty());
+    EXPECT_EQ(stored.error().where, "hostile");
+    return false;
+  }
+  Session session(demo(), std::move(stored->context));
+  (void)session.logits(some_tokens(3), nullptr);  // any numbers, or an error
+  return true;
+}
+
+testing::SessionBytes bytes_with(std::size_t count, const KvOptions& kv) {
+  Session session = session_with(kv);
+  if (count > 0) {
+    EXPECT_TRUE(session.read(some_tokens(count), {}, nullptr));
+  }
+  return testing::session_bytes(demo(), session.context(), "text", path_of("bytes"));
+}
+
+TEST(SessionFile, CutAnywhereUnderAValidChecksumIsAnError) {
+  const auto empty = bytes_with(0, {.keys = "turbo4"});
+  for (std::size_t size = 0; size < empty.body.size(); ++size)
+    EXPECT_FALSE(survives(empty.body.substr(0, size))) << size;
+  const auto full = bytes_with(150, {.keys = "turbo4"});
+  std::vector<std::size_t> cuts = {full.header, full.tokens, full.tokens + 3, full.state};
+  for (const std::size_t at : full.numbers) cuts.insert(cuts.end(), {at - 1, at, at + 1, at + 7});
+  for (const std::size_t size : cuts) EXPECT_FALSE(survives(full.body.substr(0, size))) << size;
+  EXPECT_FALSE(survives(full.body + "x"));
+  EXPECT_TRUE(survives(full.body));
+}
+
+TEST(SessionFile, EveryNumberMayBeHostile) {
+  for (const std::size_t count : {0u, 1u, 150u}) {
+    const auto bytes = bytes_with(count, {.keys = "turbo4"});
+    for (const std::size_t at : bytes.numbers) {
+      std::uint64_t number = 0;
+      std::memcpy(&number, bytes.body.data() + at, sizeof number);
+      for (const std::uint64_t hostile :
+           {std::uint64_t{0}, number - 1, number + 1, std::uint64_t{1} << 31,
+            std::uint64_t{1} << 32, std::uint64_t{1} << 62, ~std::uint64_t{0} / 4,
+            ~std::uint64_t{0}}) {
+        std::string body = bytes.body;
+        std::memcpy(body.data() + at, &hostile, sizeof hostile);
+        (void)survives(std::move(body));
+      }
+    }
+    for (const std::uint32_t hostile : {0u, 1u, 1u << 20, 1u << 31, ~0u}) {
+      std::string body = bytes.body;
+      std::memcpy(body.data() + 12, &hostile, sizeof hostile);  // bytes of the header
+      EXPECT_FALSE(survives(std::move(body)));
+    }
+  }
+}
+
+TEST(SessionFile, HostileNumbersOfTheHeaderAreErrors) {
+  const auto bytes = bytes_with(5, {.keys = "turbo4"});
+  const std::string header = bytes.body.substr(bytes.header, bytes.tokens - bytes.header);
+  const auto with = [&](std::string_view from, std::string_view to) {
+    std::string changed = header;
+    testing::replace(changed, from, to);
+    EXPECT_NE(changed, header) << from;
+    const auto size = static_cast<std::uint32_t>(changed.size());
+    std::string body = bytes.body.substr(0, 12);
+    body.append(static_cast<const char*>(static_cast<const void*>(&size)), sizeof size);
+    return survives(body + changed + bytes.body.substr(bytes.tokens));
+  };
+  for (const char* number : {"18446744073709551615", "9223372036854775807", "4294967296", "-1",
+                             "1e30", "\"x\"", "null", "[]", "{}"}) {
+    EXPECT_FALSE(with("\"tokens\":5", std::string("\"tokens\":") + number));
+    (void)with("\"sinks\":4", std::string("\"sinks\":") + number);
+    (void)with("\"recent\":128", std::string("\"recent\":") + number);
+    (void)with("\"quantized_start\":0", std::string("\"quantized_start\":") + number);
+    (void)with("\"full_layers\":[]", std::string("\"full_layers\":[") + number + "]");
+  }
+  EXPECT_FALSE(with("turbo4", "turbo9"));
+  EXPECT_FALSE(with("\"kv\":{", "\"kv\":1,\"x\":{"));
 }
 
 TEST(SessionFile, OfAnotherModelIsRefusedWithBothNames) {

@@ -37,6 +37,13 @@ std::vector<Step> plan(const Window& window, std::size_t chunk, std::size_t scor
   return steps;
 }
 
+/// Tokens that one step may read when logits of all are wanted in so many sequences.
+std::size_t scored_chunk(const engine::Engine& engine, std::size_t sequences) {
+  return std::clamp<std::size_t>(
+      kMaxLogits / engine.vocabulary().size / std::max<std::size_t>(sequences, 1), 1,
+      engine.prefill_chunk());
+}
+
 /// Hands on the rows of one step that predict scored tokens.
 Result<void> hand_on(const Window& window, Range rows,
                      const std::vector<std::vector<float>>& logits, std::size_t vocabulary,
@@ -75,14 +82,13 @@ Result<void> read_windows(engine::Engine& engine, std::span<state::Sequence* con
                           std::string_view what, const Watch& watch) {
   const std::size_t vocabulary = engine.vocabulary().size, total = scored_tokens(windows);
   const std::size_t chunk = engine.prefill_chunk();
-  const std::size_t scored_chunk = std::clamp<std::size_t>(
-      kMaxLogits / vocabulary / std::max<std::size_t>(sequences.size(), 1), 1, chunk);
+  const std::size_t scored = scored_chunk(engine, sequences.size());
   std::vector<std::vector<float>> logits(sequences.size());
   std::size_t done = 0;
   watch.report(what, 0, total);
   for (const Window& window : windows) {
     for (state::Sequence* sequence : sequences) sequence->reset();
-    for (const Step& step : plan(window, chunk, scored_chunk)) {
+    for (const Step& step : plan(window, chunk, scored)) {
       const auto tokens = std::span(window.tokens).subspan(step.tokens.begin, step.tokens.size());
       for (std::size_t i = 0; i < sequences.size(); ++i) {
         TERN_TRY_VOID(watch.check());
@@ -95,6 +101,30 @@ Result<void> read_windows(engine::Engine& engine, std::span<state::Sequence* con
     }
     done += window.scored_tokens();
     watch.report(what, done, total);
+  }
+  return {};
+}
+
+Result<void> read_through(engine::Engine& engine, std::span<const Window> windows, bool logits,
+                          std::string_view what, const Watch& watch) {
+  const std::size_t chunk = logits ? scored_chunk(engine, 1) : engine.prefill_chunk();
+  TERN_TRY(auto sequence, engine.new_sequence());
+  std::vector<float> rows;
+  std::size_t done = 0, total = 0;
+  for (const Window& window : windows) total += window.tokens.size();
+  watch.report(what, 0, total);
+  for (const Window& window : windows) {
+    sequence.reset();
+    for (std::size_t at = 0; at < window.tokens.size(); at += chunk) {
+      TERN_TRY_VOID(watch.check());
+      const auto tokens =
+          std::span(window.tokens).subspan(at, std::min(chunk, window.tokens.size() - at));
+      rows.resize(logits ? tokens.size() * engine.vocabulary().size : 0);
+      TERN_TRY_VOID(engine.forward(
+          tokens, sequence, logits ? model::LogitsMode::all : model::LogitsMode::none, rows));
+      done += tokens.size();
+      watch.report(what, done, total);
+    }
   }
   return {};
 }

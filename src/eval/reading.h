@@ -42,6 +42,13 @@ Result<void> read_windows(engine::Engine& engine, std::span<state::Sequence* con
                           std::span<const Window> windows, const OnScored& on_scored,
                           std::string_view what, const Watch& watch);
 
+/// Reads every window from an empty state, all tokens of it, for somebody who watches the model
+/// (model::InputObserver). The progress counts tokens.
+/// @param logits  whether they are computed, for all tokens
+/// @error too_large  a window beyond the model's context; cancelled; else as Engine::forward
+Result<void> read_through(engine::Engine& engine, std::span<const Window> windows, bool logits,
+                          std::string_view what, const Watch& watch);
+
 /// @error too_large  more tokens than the model was made for, with both numbers
 Result<void> check_context(const engine::Engine& engine, std::size_t context);
 

@@ -6,14 +6,14 @@
 #include <string>
 
 #include "base/json.h"
+#include "base/test_paths.h"
 #include "formats/checkpoint.h"
 #include "formats/safetensors.h"
 
 namespace tern::formats {
 namespace {
 
-const std::filesystem::path kFolder =
-    std::filesystem::path(TERN_SOURCE_DIR) / "tests/golden/formats";
+const std::filesystem::path kFolder = std::filesystem::path(source_dir()) / "tests/golden/formats";
 
 std::uint64_t crc32(Bytes bytes) {
   boost::crc_32_type crc;

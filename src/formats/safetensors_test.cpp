@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <string>
 
 #include "formats/file_builder.h"
@@ -80,15 +82,21 @@ std::string many_tensors(std::size_t count) {
   return safetensors_file(header + "}", 2 * count);
 }
 
-TEST(Safetensors, LoadsAHeaderAtTheLimitOfTensorsInUnderTwoSeconds) {
-  const auto file = many_tensors(TensorTable::kMaxTensors);
-  const double start = cpu_seconds();
-  const auto table = read(file);
-  const double seconds = cpu_seconds() - start;
-  ASSERT_TRUE(table) << table.error().message();
-  EXPECT_EQ(table->tensors.size(), TensorTable::kMaxTensors);
-  RecordProperty("seconds", std::to_string(seconds));
-  EXPECT_LT(seconds, 2);
+TEST(Safetensors, LoadsAHeaderAtTheLimitOfTensorsInNearlyLinearTime) {
+  const auto seconds = [](std::size_t count) {
+    const auto file = many_tensors(count);
+    double best = 1e9;
+    for (int run = 0; run < 3; ++run) {
+      const double start = cpu_seconds();
+      const auto table = read(file);
+      if (table) best = std::min(best, cpu_seconds() - start);
+      EXPECT_EQ(table ? table->tensors.size() : 0, count);
+    }
+    return best;
+  };
+  const double small = seconds(TensorTable::kMaxTensors / 8);
+  const double large = seconds(TensorTable::kMaxTensors);
+  EXPECT_LT(std::log2(large / small) / 3, 1.6) << small << " s, " << large << " s";
 }
 
 TEST(Safetensors, RefusesOneTensorMoreThanTheLimit) {

@@ -8,9 +8,6 @@
 
 namespace tern::hub {
 
-inline constexpr ErrorCode kUnavailable = ErrorCode::busy;  ///< no hub: it may be there later
-inline constexpr ErrorCode kDenied = ErrorCode::usage;      ///< a token is missing, or another
-
 struct Environment {
   /// The folder of models--OWNER--NAME: $HF_HUB_CACHE, $HUGGINGFACE_HUB_CACHE, $HF_HOME/hub,
   /// $XDG_CACHE_HOME/huggingface/hub or ~/.cache/huggingface/hub, the first that is set.

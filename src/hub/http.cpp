@@ -62,6 +62,16 @@ std::size_t on_body(char* data, std::size_t size, std::size_t count, void* to) {
   return size * count;
 }
 
+/// The page of the repository in an address of the hub's, or in "owner/name/file".
+std::string page_of(std::string_view what, const Environment& environment) {
+  for (const std::string_view prefix : {std::string_view(environment.endpoint),
+                                        std::string_view("/api/models/"), std::string_view("/")})
+    if (what.starts_with(prefix)) what.remove_prefix(prefix.size());
+  const auto slash = what.find('/');
+  if (slash != std::string_view::npos) what = what.substr(0, what.find('/', slash + 1));
+  return environment.endpoint + "/" + std::string(what);
+}
+
 std::string header(const Headers& headers, std::string_view name) {
   const auto found = headers.find(name);
   return found == headers.end() ? "" : found->second;
@@ -140,7 +150,7 @@ bool Connection::redirected() const {
 Result<Response> Connection::request(const std::string& url, std::size_t limit, bool only_head) {
   const Environment& environment = state_->environment;
   if (environment.offline)
-    return fail(kUnavailable, "HF_HUB_OFFLINE forbids to ask the hub", url,
+    return fail(ErrorCode::offline, "HF_HUB_OFFLINE forbids to ask the hub", url,
                 "unset it, or use what \"tern list\" shows");
   Retries retries;
   for (;;) {
@@ -220,10 +230,10 @@ Error http_error(long status, const Headers& headers, std::string_view what,
   const std::string token =
       environment.token.empty()
           ? "set HF_TOKEN to an access token (" + environment.endpoint + "/settings/tokens)"
-          : "the access token that is set does not suffice";
+          : "set HF_TOKEN to a token of an account with access; the one that is set has none";
   if (code == "GatedRepo")
-    return {kDenied, "the publisher gives access on request only", where,
-            "ask for it on the page of the model, then " + token};
+    return {ErrorCode::denied, "a gated model: its publisher wants terms to be accepted first",
+            where, "accept them on " + page_of(what, environment) + ", then " + token};
   if (code == "RepoNotFound")
     return {ErrorCode::not_found, "the hub has no such repository, or a private one", where,
             "check the name; for a private one " + token};
@@ -232,15 +242,15 @@ Error http_error(long status, const Headers& headers, std::string_view what,
             "without --revision it is main"};
   if (code == "EntryNotFound" || status == 404)
     return {ErrorCode::not_found, "the hub has no such file", where};
-  if (status == 401) return {kDenied, "the hub wants to know who asks", where, token};
-  if (status == 403) return {kDenied, "the hub refuses access", where, token};
+  if (status == 401) return {ErrorCode::denied, "the hub wants to know who asks", where, token};
+  if (status == 403) return {ErrorCode::denied, "the hub refuses access", where, token};
   if (status == 429)
-    return {kUnavailable, "the hub has had too many requests", where,
+    return {ErrorCode::unreachable, "the hub has had too many requests", where,
             "wait some minutes; what was downloaded is kept"};
   if (status / 100 == 5)
-    return {kUnavailable, "the hub has a fault (" + shown + ")", where,
+    return {ErrorCode::unreachable, "the hub has a fault (" + shown + ")", where,
             "try again later; what was downloaded is kept"};
-  return {kUnavailable, "an unexpected answer (" + shown + ")", where,
+  return {ErrorCode::unreachable, "an unexpected answer (" + shown + ")", where,
           "check HF_ENDPOINT and proxies"};
 }
 
@@ -256,7 +266,7 @@ Error transfer_error(int code, std::string_view what, const Environment& environ
         "ca-certificates has the usual ones)";
   if (curl == CURLE_OUT_OF_MEMORY)
     return {ErrorCode::no_memory, "out of memory", std::string(what)};
-  return {kUnavailable, curl_easy_strerror(curl), std::string(what), std::move(hint)};
+  return {ErrorCode::unreachable, curl_easy_strerror(curl), std::string(what), std::move(hint)};
 }
 
 std::string percent_encoded(std::string_view text, bool keep_slashes) {

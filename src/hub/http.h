@@ -36,7 +36,8 @@ class Connection {
   /// Tries again, with growing waits, what may go better next time (see Retries).
   /// @param limit  most bytes of a body
   /// @return a response of status 200; else the error that http_error makes of it
-  /// @error too_large  a longer body. @error busy  no connection, or no answer in time
+  /// @error too_large  a longer body. @error unreachable  no connection, or no answer in time
+  /// @error offline  see Environment
   Result<Response> get(const std::string& url, std::size_t limit);
   /// The headers of a file. Follows redirects inside the hub only: one that leads elsewhere is the
   /// answer. Errors as get.
@@ -80,13 +81,13 @@ std::optional<long> retry_after(const Headers& headers);
 
 /// What a status other than success means.
 /// @param what  what was asked for: "majentik/x", "majentik/x/model.safetensors"
-/// @error usage       a token is missing, wrong, or has no access
+/// @error denied       a token is missing, wrong, or has no access
 /// @error not_found    no such repository, revision or file
-/// @error busy  everything else
+/// @error unreachable  everything else
 Error http_error(long status, const Headers& headers, std::string_view what,
                  const Environment& environment);
 
-/// What a CURLcode means: busy, io or no_memory.
+/// What a CURLcode means: unreachable or no_memory.
 Error transfer_error(int code, std::string_view what, const Environment& environment);
 
 /// `text` with everything but letters, digits and -._~ as %XX. @param keep_slashes  of a path

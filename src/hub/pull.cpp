@@ -64,7 +64,7 @@ class Downloads {
       if (waiting_.empty() && running_.empty()) return {};
       int still = 0;
       if (const auto code = curl_multi_perform(multi_, &still); code != CURLM_OK)
-        return fail(kUnavailable, curl_multi_strerror(code), plan_.repository);
+        return fail(ErrorCode::unreachable, curl_multi_strerror(code), plan_.repository);
       TERN_TRY_VOID(finish_some());
       if (static_cast<std::size_t>(still) < running_.size()) continue;
       curl_multi_poll(multi_, nullptr, 0, kPollMilliseconds, nullptr);
@@ -121,20 +121,19 @@ class Downloads {
 
   Result<void> report() {
     if (!on_progress_) return {};
-    PullProgress progress{.done = settled_bytes_,
-                          .total = 0,
-                          .files_done = settled_,
-                          .files = count_,
-                          .current = {},
-                          .waiting = running_.empty()};
+    PullProgress progress;
+    progress.done = progress.total = settled_bytes_;
+    progress.files_done = settled_;
+    progress.files = count_;
     for (const Transfers* transfers : {&running_, &waiting_})
       for (const auto& transfer : *transfers) {
         progress.done += transfer->bytes();
         progress.total += transfer->file().size;
-        if (progress.current.empty()) progress.current = transfer->file().path;
+        if (transfer->ours())
+          progress.running.push_back(
+              {transfer->file().path, transfer->bytes(), transfer->file().size});
       }
-    progress.total += settled_bytes_;
-    if (waiting_.empty() && running_.empty()) progress.waiting = false;
+    progress.waiting = !waiting_.empty() && progress.running.empty();
     if (on_progress_(progress)) return {};
     return fail(ErrorCode::cancelled, "interrupted", plan_.repository,
                 "the same command goes on from here");

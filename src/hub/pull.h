@@ -25,7 +25,7 @@ struct PullPlan {
 };
 
 /// Asks the hub which files the model needs. Nothing is written.
-/// @error busy, usage, not_found, corrupt  see ask_for_repository
+/// @error unreachable, offline, denied, not_found, corrupt  see ask_for_repository
 /// @error not_found, usage  see choose_files
 Result<PullPlan> plan_pull(const Environment& environment, const ModelName& name,
                            std::string_view revision = kMainRevision);
@@ -33,8 +33,12 @@ Result<PullPlan> plan_pull(const Environment& environment, const ModelName& name
 struct PullProgress {
   std::uint64_t done = 0, total = 0;  ///< bytes of all files
   std::size_t files_done = 0, files = 0;
-  std::string_view current;  ///< the file that is on its way, "" for none
-  bool waiting = false;      ///< nothing moves: another process downloads what is missing
+  struct File {
+    std::string_view path;
+    std::uint64_t done = 0, size = 0;  ///< bytes
+  };
+  std::vector<File> running;  ///< files that are on their way
+  bool waiting = false;       ///< nothing moves: another process downloads what is missing
 };
 /// Called several times a second, on the thread that waits. @return false to stop
 using OnPull = std::function<bool(const PullProgress&)>;
@@ -47,7 +51,7 @@ inline constexpr std::size_t kParallelFiles = 4;
 /// locks, download each file once.
 /// @error io  not enough room (both figures are said) or a file that cannot be written
 /// @error cancelled  `on_progress` said so
-/// @error corrupt, busy, usage, not_found  see Transfer
+/// @error corrupt, unreachable, denied, not_found  see Transfer
 Result<CachedModel> pull(const Environment& environment, const PullPlan& plan,
                          const OnPull& on_progress = {});
 

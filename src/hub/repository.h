@@ -33,7 +33,7 @@ inline constexpr std::uint64_t kMaxFileBytes = std::uint64_t{1} << 42;
 /// @error too_large  over the limits of JSON and files
 Result<RemoteRepository> parse_repository(std::string_view text, std::string_view name);
 
-/// Asks for that list. @error usage, not_found, busy  see Connection::get
+/// Asks for that list. @error denied, not_found, unreachable, offline  see Connection::get
 Result<RemoteRepository> ask_for_repository(Connection& connection, const Environment& environment,
                                             std::string_view name, std::string_view revision);
 

@@ -112,15 +112,15 @@ TEST(Errors, OfTheHubSayWhatToDo) {
   Environment environment;
   environment.endpoint = "https://hub.example";
   const auto gated = http_error(403, {{"x-error-code", "GatedRepo"}}, "a/b", environment);
-  EXPECT_EQ(gated.code, kDenied);
+  EXPECT_EQ(gated.code, ErrorCode::denied);
   EXPECT_THAT(gated.hint, HasSubstr("HF_TOKEN"));
   EXPECT_THAT(gated.hint, HasSubstr("https://hub.example/settings/tokens"));
   EXPECT_EQ(http_error(401, {{"x-error-code", "RepoNotFound"}}, "a/b", environment).code,
             ErrorCode::not_found);
   EXPECT_EQ(http_error(404, {{"x-error-code", "RevisionNotFound"}}, "a/b", environment).what,
             "the repository has no such revision");
-  EXPECT_EQ(http_error(401, {}, "a/b", environment).code, kDenied);
-  EXPECT_EQ(http_error(503, {}, "a/b", environment).code, kUnavailable);
+  EXPECT_EQ(http_error(401, {}, "a/b", environment).code, ErrorCode::denied);
+  EXPECT_EQ(http_error(503, {}, "a/b", environment).code, ErrorCode::unreachable);
   EXPECT_TRUE(may_pass(429));
   EXPECT_FALSE(may_pass(404));
 }

@@ -291,7 +291,8 @@ Result<Transfer::Step> Transfer::finish(int code, Clock::time_point now) {
   const long status = state.connection->status();
   if (status == 416) {  // nothing of the kind is there: what we have is of another file
     TERN_TRY_VOID(state.forget());
-    return state.again({kUnavailable, "the hub cannot go on where we stopped", what}, now);
+    return state.again({ErrorCode::unreachable, "the hub cannot go on where we stopped", what},
+                       now);
   }
   if (status >= 400 || (status >= 300 && code == CURLE_OK)) {
     Error error = http_error(status, state.connection->headers(), what, state.environment);
@@ -302,7 +303,8 @@ Result<Transfer::Step> Transfer::finish(int code, Clock::time_point now) {
   }
   if (status == 206 && state.body_begun && !state.wanted) {
     TERN_TRY_VOID(state.forget());
-    return state.again({kUnavailable, "the hub sends other bytes than were asked for", what}, now);
+    return state.again(
+        {ErrorCode::unreachable, "the hub sends other bytes than were asked for", what}, now);
   }
   if (state.have == state.file.size) return state.check_and_name();
   Error error = transfer_error(code, what, state.environment);
@@ -314,6 +316,10 @@ Result<Transfer::Step> Transfer::finish(int code, Clock::time_point now) {
 
 const RemoteFile& Transfer::file() const {
   return state_->file;
+}
+
+bool Transfer::ours() const {
+  return state_->lock.has_value();
 }
 
 std::uint64_t Transfer::bytes() const {

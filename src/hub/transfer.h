@@ -45,10 +45,12 @@ class Transfer {
   /// The request ended with a CURLcode. Bytes that are complete are checked and get their name.
   /// @error corrupt      the bytes are not what the hub's digest says, twice
   /// @error io           they cannot be written
-  /// @error busy, usage, not_found  too many tries, or no use in trying
+  /// @error unreachable, denied, not_found  too many tries, or no use in trying
   Result<Step> finish(int code, Clock::time_point now);
 
   const RemoteFile& file() const;
+  /// It is this process that downloads the file, though it may wait for the next try.
+  bool ours() const;
   /// Bytes that are there.
   std::uint64_t bytes() const;
 

@@ -40,6 +40,21 @@ constexpr RowTiles kTiles = {.floats = 16, .whole = 16, .direct = 16};
 }  // namespace
 }  // namespace avx512
 
+#elif defined(__aarch64__)
+
+namespace neon {
+namespace {
+#define TERN_TARGET TERN_TARGET_NEON
+constexpr RowTiles kTiles = {.floats = 6, .whole = 4, .direct = 4};
+#include "kernels/attention_floats.inc.h"
+#include "kernels/attention_whole.inc.h"
+#include "kernels/exp.inc.h"
+// needs the other three
+#include "kernels/attention_lanes.inc.h"
+#undef TERN_TARGET
+}  // namespace
+}  // namespace neon
+
 #endif
 
 namespace {
@@ -50,6 +65,8 @@ RowTiles tiles_of(Isa isa) {
 #if defined(__x86_64__)
   if (isa == Isa::avx2) return avx2::kTiles;
   if (isa >= Isa::avx512) return avx512::kTiles;
+#elif defined(__aarch64__)
+  if (isa == Isa::neon) return neon::kTiles;
 #endif
   static_cast<void>(isa);
   return {};
@@ -150,6 +167,9 @@ void attend_part(const KvHead& kv, const Queries& queries, std::span<const float
 #if defined(__x86_64__)
   if (isa == Isa::avx2) return avx2::attend_part(kv, queries, prepared, part, result);
   return avx512::attend_part(kv, queries, prepared, part, result);
+#elif defined(__aarch64__)
+  static_cast<void>(isa);
+  return neon::attend_part(kv, queries, prepared, part, result);
 #else
   static_cast<void>(prepared), static_cast<void>(part), static_cast<void>(isa);
 #endif

@@ -74,7 +74,7 @@ const int registered = [] {
   using enum quant::KvScheme;
   for (const auto scheme :
        {f32, f16, bf16, q8_0, q4_0, affine4, turbo2, turbo3, turbo4, iso3, planar3})
-    for (const Isa isa : {Isa::avx2, Isa::avx512})
+    for (const Isa isa : {Isa::neon, Isa::avx2, Isa::avx512})
       for (const auto& [tokens, depth] :
            {std::pair(1uz, 1024uz), std::pair(1uz, 4096uz), std::pair(1uz, 16384uz),
             std::pair(1uz, 65536uz), std::pair(8uz, 4096uz), std::pair(8uz, 16384uz)})

@@ -144,7 +144,8 @@ class Attention : public testing::TestWithParam<Isa> {
     if (!supported(GetParam())) GTEST_SKIP() << "this CPU has no " << name(GetParam());
   }
 };
-INSTANTIATE_TEST_SUITE_P(Isa, Attention, testing::Values(Isa::scalar, Isa::avx2, Isa::avx512),
+INSTANTIATE_TEST_SUITE_P(Isa, Attention,
+                         testing::Values(Isa::scalar, Isa::neon, Isa::avx2, Isa::avx512),
                          [](const auto& of) { return std::string(name(of.param)); });
 
 TEST_P(Attention, IsASoftmaxAverageOfTheValuesUpToTheOwnPosition) {
@@ -268,7 +269,7 @@ TEST(AttentionForms, AgreeBitForBit) {
 }
 
 TEST(AttentionForms, OnePartAtATimeIsTheWhole) {
-  for (const Isa isa : {Isa::avx2, Isa::avx512}) {
+  for (const Isa isa : {Isa::neon, Isa::avx2, Isa::avx512}) {
     if (!supported(isa)) continue;
     const Cache cache(2500, 32, KvScheme::turbo3, KvScheme::turbo4, {4, 1100, 0});
     const std::size_t tokens = 2, heads = 3, rows = tokens * heads, d = 32;

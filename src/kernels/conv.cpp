@@ -44,6 +44,16 @@ namespace {
 }  // namespace
 }  // namespace avx512
 
+#elif defined(__aarch64__)
+
+namespace neon {
+namespace {
+#define TERN_TARGET TERN_TARGET_NEON
+#include "kernels/conv_lanes.inc.h"
+#undef TERN_TARGET
+}  // namespace
+}  // namespace neon
+
 #endif
 
 ConvSilu* conv_silu(Isa isa) {
@@ -54,6 +64,9 @@ ConvSilu* conv_silu(Isa isa) {
     case Isa::avx512:
     case Isa::amx:
       return avx512::conv_silu;
+#elif defined(__aarch64__)
+    case Isa::neon:
+      return neon::conv_silu;
 #endif
     default:
       return scalar::conv_silu;

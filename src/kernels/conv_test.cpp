@@ -53,7 +53,7 @@ struct Case {
 };
 
 TEST(ConvSilu, WeighsEachChannelsPastAndAppliesSilu) {
-  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
+  for (const Isa isa : {Isa::scalar, Isa::neon, Isa::avx2, Isa::avx512}) {
     if (!supported(isa)) continue;
     for (const std::size_t kernel : std::initializer_list<std::size_t>{1, 2, 4, 7})
       for (const std::size_t channels : std::initializer_list<std::size_t>{1, 16, 24, 64, 129}) {

@@ -22,8 +22,8 @@ TERN_TARGET void dot_one(const quant::Matrix& weight, std::size_t first_row, std
 #pragma GCC unroll 4
     for (std::size_t r = 0; r < kDotRows; ++r) {
       row[r].begin_group();
-      if constexpr (requires { row[r].at; })  // plain numbers
-        _mm_prefetch(reinterpret_cast<const char*>(row[r].at + ahead), _MM_HINT_T1);
+      if constexpr (requires { row[r].at; })          // plain numbers
+        __builtin_prefetch(row[r].at + ahead, 0, 2);  // to be read, into the L2 cache
     }
     for (std::size_t u = 0; u < units; ++u, x += Row::kValues) {
 #pragma GCC unroll 4

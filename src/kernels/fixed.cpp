@@ -25,17 +25,39 @@ constexpr std::size_t column(Order order, std::size_t j, std::size_t e) {
   return 0;
 }
 
+/// The column of a block that stands at byte e < 16 of half h.
+constexpr std::size_t byte_column(Order order, std::size_t h, std::size_t e) {
+  switch (order) {
+    case Order::bytes:
+      return 16 * h + e;
+    case Order::nibbles:
+      return 2 * e + h;
+    case Order::crumbs:
+      return 4 * (e % 8) + 2 * h + e / 8;
+    case Order::runs:  // of codes that do not fit a byte
+      break;
+  }
+  return 0;
+}
+
 struct Columns {
-  std::uint8_t at[4][32];  ///< [order][8 j + e]
+  std::uint8_t words[4][32];  ///< [order][8 j + e]
+  std::uint8_t bytes[4][32];  ///< [order][16 half + e]
 };
 constexpr Columns kColumns = [] {
   Columns columns{};
   for (std::size_t order = 0; order < 4; ++order)
-    for (std::size_t i = 0; i < 32; ++i)
-      columns.at[order][i] =
-          static_cast<std::uint8_t>(column(static_cast<Order>(order), i / 8, i % 8));
+    for (std::size_t i = 0; i < 32; ++i) {
+      const auto of = static_cast<Order>(order);
+      columns.words[order][i] = static_cast<std::uint8_t>(column(of, i / 8, i % 8));
+      columns.bytes[order][i] = static_cast<std::uint8_t>(byte_column(of, i / 16, i % 16));
+    }
   return columns;
 }();
+const std::uint8_t* columns_of(const FixedLayout& layout) {
+  const auto order = static_cast<std::size_t>(layout.order);
+  return layout.bytewise() ? kColumns.bytes[order] : kColumns.words[order];
+}
 
 /// The block of columns that stands at `place` (unit and quarter of it).
 constexpr std::size_t block_at(const FixedLayout& layout, std::size_t place) {
@@ -97,6 +119,51 @@ constexpr std::size_t even(std::size_t units) {
   return (units + 1) / 2 * 2;
 }
 
+std::uint8_t high_byte(std::int32_t q) {
+  return static_cast<std::uint8_t>(static_cast<std::uint32_t>(q) >> 8);
+}
+std::uint8_t low_byte(std::int32_t q) {
+  return static_cast<std::uint8_t>(q);
+}
+
+/// UnitSum of a block, or of half h of it.
+std::int32_t sum_of(const FixedLayout& layout, const Block& block, std::size_t h) {
+  if (!layout.bytewise() || layout.sum == UnitSum::whole) return block.sum[h];
+  std::int32_t sum = 0;
+  for (std::size_t i = h * 16; i < (layout.halves ? h * 16 + 16 : 32); ++i)
+    sum += layout.sum == UnitSum::low ? low_byte(block.q[i])
+                                      : static_cast<std::int8_t>(high_byte(block.q[i]));
+  return sum;
+}
+
+/// Block `lane` of a unit.
+void put_bytes(const Block& block, const std::uint8_t* columns, std::size_t lane, FixedUnit& unit) {
+  auto* const bytes = reinterpret_cast<std::uint8_t*>(unit.q);
+  for (std::size_t i = 0; i < 32; ++i) {
+    std::uint8_t* const at = bytes + i / 16 * 128 + 16 * lane + i % 16;
+    at[0] = high_byte(block.q[columns[i]]);
+    at[64] = low_byte(block.q[columns[i]]);
+  }
+}
+
+/// Token t of a block of a tile, in another order than pairs.
+void put_token(TileOrder order, const Block& block, const std::uint8_t* columns, std::size_t t,
+               std::int32_t (*pairs)[16]) {
+  auto* const words = reinterpret_cast<std::int16_t*>(pairs);
+  auto* const bytes = reinterpret_cast<std::uint8_t*>(pairs);
+  const std::size_t together = order == TileOrder::quads ? 4 : 8;
+  for (std::size_t i = 0; i < 32; ++i) {
+    const std::int32_t q = block.q[columns[i]];
+    if (order == TileOrder::columns) {
+      words[i * kTileTokens + t] = static_cast<std::int16_t>(q);
+    } else {
+      std::uint8_t* const at = bytes + (i / together * kTileTokens + t) * together + i % together;
+      at[0] = high_byte(q);
+      at[512] = low_byte(q) ^ 0x80;
+    }
+  }
+}
+
 }  // namespace
 
 const FixedKernels* fixed_kernels(const quant::Matrix& weight, Isa isa) {
@@ -106,32 +173,42 @@ const FixedKernels* fixed_kernels(const quant::Matrix& weight, Isa isa) {
     return found != nullptr ? found : fixed_avx2::kernels(weight);
   }
   if (isa == Isa::avx2) return fixed_avx2::kernels(weight);
+#elif defined(__aarch64__)
+  if (isa == Isa::neon) {
+    for (const auto kernels : {fixed_i8mm::kernels, fixed_dotprod::kernels})
+      if (const FixedKernels* const found = kernels(weight)) return found;
+    return fixed_neon::kernels(weight);
+  }
 #endif
   static_cast<void>(weight);
   static_cast<void>(isa);
   return nullptr;
 }
 
-const FixedTiles& fixed_tiles(const FixedKernels& kernels, Isa isa) {
+FixedTiles fixed_tiles(const FixedKernels& kernels, Isa isa) {
 #if defined(__x86_64__)
   if (isa == Isa::amx && kernels.bytes != nullptr && fixed_amx::chosen()) return fixed_amx::kTiles;
 #endif
   static_cast<void>(isa);
-  return kernels.tiles;
+  return {kernels.together, kernels.most_units, nullptr, kernels.tiles};
 }
 
 void make_units(const FixedLayout& layout, std::span<const float> x, FixedUnit* units) {
-  const std::uint8_t* const columns = kColumns.at[static_cast<std::size_t>(layout.order)];
+  const std::uint8_t* const columns = columns_of(layout);
   for_blocks(layout, x.data(), x.size(), even(fixed_units(x.size())),
              [&](std::size_t place, const Block& block) {
                FixedUnit& unit = units[place / 4];
                const std::size_t lane = place % 4;
-               for (std::size_t j = 0; j < 4; ++j)
-                 for (std::size_t e = 0; e < 8; ++e)
-                   unit.q[j][8 * lane + e] = static_cast<std::int16_t>(block.q[columns[8 * j + e]]);
+               if (layout.bytewise())
+                 put_bytes(block, columns, lane, unit);
+               else
+                 for (std::size_t j = 0; j < 4; ++j)
+                   for (std::size_t e = 0; e < 8; ++e)
+                     unit.q[j][8 * lane + e] =
+                         static_cast<std::int16_t>(block.q[columns[8 * j + e]]);
                std::fill_n(unit.d + 4 * lane, 4, block.d);
                for (std::size_t h = 0; h < 2; ++h) {
-                 std::fill_n(unit.sum[h] + 4 * lane, 4, block.sum[h]);
+                 std::fill_n(unit.sum[h] + 4 * lane, 4, sum_of(layout, block, h));
                  std::fill_n(unit.scaled_sum[h] + 4 * lane, 4, block.scaled_sum[h]);
                }
              });
@@ -139,18 +216,21 @@ void make_units(const FixedLayout& layout, std::span<const float> x, FixedUnit* 
 
 void make_tiles(const FixedLayout& layout, std::size_t cols, std::span<const float* const> x,
                 FixedTile* tiles) {
-  const std::uint8_t* const columns = kColumns.at[static_cast<std::size_t>(layout.order)];
+  const std::uint8_t* const columns = columns_of(layout);
   const std::size_t units = even(fixed_units(cols));
   if (x.size() < kTileTokens) std::fill_n(tiles, units, FixedTile{});
   for (std::size_t t = 0; t < x.size(); ++t)
     for_blocks(layout, x[t], cols, units, [&](std::size_t place, const Block& block) {
       FixedTile& tile = tiles[place / 4];
       const std::size_t lane = place % 4;
-      for (std::size_t i = 0; i < 16; ++i) {
-        const auto low = static_cast<std::uint16_t>(block.q[columns[2 * i]]);
-        const auto high = static_cast<std::uint16_t>(block.q[columns[2 * i + 1]]);
-        tile.pairs[lane][i][t] = static_cast<std::int32_t>(low | (std::uint32_t{high} << 16));
-      }
+      if (!kPairsOnly && layout.tile != TileOrder::pairs)
+        put_token(layout.tile, block, columns, t, tile.pairs[lane]);
+      else
+        for (std::size_t i = 0; i < 16; ++i) {
+          const auto low = static_cast<std::uint16_t>(block.q[columns[2 * i]]);
+          const auto high = static_cast<std::uint16_t>(block.q[columns[2 * i + 1]]);
+          tile.pairs[lane][i][t] = static_cast<std::int32_t>(low | (std::uint32_t{high} << 16));
+        }
       tile.d[lane][t] = block.d;
       for (std::size_t h = 0; h < 2; ++h) tile.scaled_sum[h][lane][t] = block.scaled_sum[h];
     });

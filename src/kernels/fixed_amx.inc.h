@@ -144,8 +144,8 @@ TERN_FIXED inline void multiply_panels(const FixedKernels& format, const quant::
   const std::size_t panels = (rows + kTileRows - 1) / kTileRows;
   for (std::size_t p = 0; p < panels; ++p)
     std::memset(work.sums[p], 0, count * sizeof work.sums[p][0]);
-  for (std::size_t first = 0; first < units; first += kPanelUnits) {
-    const std::size_t some = std::min(kPanelUnits, units - first);
+  for (std::size_t first = 0; first < units; first += BytePanel::kUnits) {
+    const std::size_t some = std::min(BytePanel::kUnits, units - first);
     for (std::size_t p = 0; p < panels; ++p)
       format.bytes->unpack(m, first_row + kTileRows * p, std::min(kTileRows, rows - kTileRows * p),
                            first, some, work.panels[p]);

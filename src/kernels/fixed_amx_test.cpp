@@ -110,8 +110,7 @@ TEST(FixedAmx, GivesTheBitsOfTheOtherFormsWithAMatrixUnitInSoftware) {
       for (const std::size_t tokens : {1uz, 40uz, 150uz}) {
         if (tokens == 150 && rows != 16) continue;
         const Products p = products(maker, kernels->layout, rows, sample.matrix.cols, tokens);
-        const auto expected =
-            p.of([&](auto... a) { kernels->tiles.multiply(sample.matrix, a...); });
+        const auto expected = p.of([&](auto... a) { kernels->tiles(sample.matrix, a...); });
         const auto actual = p.split().of(
             [&](auto... a) { fixed_avx2::multiply_tiles(*kernels, sample.matrix, a...); });
         expect_same(actual, expected, format.label());
@@ -129,8 +128,7 @@ TEST(FixedAmx, GivesTheBitsOfTheOtherForms) {
     if (kernels == nullptr || kernels->bytes == nullptr) continue;
     const Products p = products(maker, kernels->layout, 37, sample.matrix.cols, 40);
     expect_same(p.split().of([&](auto... a) { fixed_amx::kTiles.multiply(sample.matrix, a...); }),
-                p.of([&](auto... a) { kernels->tiles.multiply(sample.matrix, a...); }),
-                format.label());
+                p.of([&](auto... a) { kernels->tiles(sample.matrix, a...); }), format.label());
   }
 }
 

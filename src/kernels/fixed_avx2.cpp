@@ -15,13 +15,28 @@ using namespace quant;
 using namespace quant::avx2;
 
 #define TERN_FIXED TERN_FIXED_AVX2
+#define TERN_UNIT TERN_FIXED __attribute__((always_inline)) inline
+constexpr std::size_t kMostTokens = 4, kRowsUnrolled = 4;
 constexpr std::size_t kGroups = 1, kTogether = 1;  // sums of a tile that registers hold
 constexpr std::size_t kMostUnits = 10;
+constexpr std::size_t kAhead = 8192;  // measured on a Zen 3, whose cores follow one run best
+constexpr bool kOneRun = true;
+constexpr std::size_t kNear = 256;
+constexpr TileOrder kTile = TileOrder::pairs;
+#include "kernels/fixed_split_words.inc.h"
+// then
 #include "kernels/fixed_formats.inc.h"
 // then
 #include "kernels/fixed_scales_avx2.inc.h"
 // then
+#include "kernels/fixed_sums_words.inc.h"
+// then
+#include "kernels/fixed_sums_pairs.inc.h"
+// then
+#include "kernels/fixed_unpack_bytes.inc.h"
+// then
 #include "kernels/fixed_dot.inc.h"
+#undef TERN_UNIT
 #undef TERN_FIXED
 
 bool supported() {

@@ -15,13 +15,28 @@ using namespace quant;
 using namespace quant::avx512;
 
 #define TERN_FIXED TERN_FIXED_AVX512
+#define TERN_UNIT TERN_FIXED __attribute__((always_inline)) inline
+constexpr std::size_t kMostTokens = 4, kRowsUnrolled = 4;
 constexpr std::size_t kGroups = 2, kTogether = 2;  // sums of a tile that registers hold
 constexpr std::size_t kMostUnits = 20;
+constexpr std::size_t kAhead = 16384;  // measured on a Zen 4
+constexpr bool kOneRun = false;
+constexpr std::size_t kNear = 0;
+constexpr TileOrder kTile = TileOrder::pairs;
+#include "kernels/fixed_split_words.inc.h"
+// then
 #include "kernels/fixed_formats.inc.h"
 // then
 #include "kernels/fixed_scales_avx512.inc.h"
 // then
+#include "kernels/fixed_sums_words.inc.h"
+// then
+#include "kernels/fixed_sums_pairs.inc.h"
+// then
+#include "kernels/fixed_unpack_bytes.inc.h"
+// then
 #include "kernels/fixed_dot.inc.h"
+#undef TERN_UNIT
 #undef TERN_FIXED
 
 bool supported() {

@@ -1,5 +1,12 @@
 // The products of fixed.h for one instruction set: included inside its namespace with its words,
-// TERN_FIXED, and kGroups (of four rows that meet a tile together) defined.
+// after the sums of fixed_sums_words.inc.h or fixed_sums_bytes.inc.h and these definitions:
+//   TERN_FIXED          the function attribute that enables the instruction set
+//   TERN_UNIT           for what is done with a unit: TERN_FIXED, inlined or not
+//   kGroups, kTogether  groups of four rows, and tiles, whose sums registers hold
+//   kMostUnits          as FixedKernels::most_units
+//   kMostTokens         tokens that meet rows together
+//   kAhead, kOneRun     how far ahead memory is asked for, and whether as one run of bytes
+//   kNear               how far ahead in their rows codes are asked into the L1 cache; 0: not
 
 /// Bytes of one scale.
 inline std::size_t scale_size(const Matrix& m) {
@@ -54,40 +61,19 @@ TERN_FIXED __attribute__((always_inline)) inline void group_scales(const Matrix&
 
 /// Adds unit u of a span of four rows to the sums of T tokens.
 template <class Format, std::size_t T, std::size_t u>
-TERN_FIXED __attribute__((always_inline)) inline void add_unit(const Row* rows,
-                                                               const GroupScales& s,
-                                                               const FixedUnit* x,
-                                                               std::size_t stride, Lanes* acc) {
+TERN_UNIT void add_unit(const Row* rows, const GroupScales& s, const FixedUnit* x,
+                        std::size_t stride, Lanes* acc) {
   using F = Fixed<Format>;
   constexpr std::size_t kHalves = F::kLayout.halves ? 2 : 1;
   Ints sums[T][kHalves][4];
-#pragma GCC unroll 4
-  for (std::size_t r = 0; r < 4; ++r) {
-    Ints w[4];
-    F::template unpack<u>(rows[r].codes, w);
-#pragma GCC unroll 4
-    for (std::size_t t = 0; t < T; ++t) {
-      const auto& q = x[t * stride].q;
-#pragma GCC unroll 2
-      for (std::size_t h = 0; h < kHalves; ++h) {
-        constexpr std::size_t kCount = 4 / kHalves;
-        Ints sum = first_dot(w[kCount * h], load_ints(q[kCount * h]));
-#pragma GCC unroll 4
-        for (std::size_t j = kCount * h + 1; j < kCount * (h + 1); ++j)
-          sum = dot(sum, w[j], load_ints(q[j]));
-        sums[t][h][r] = sum;
-      }
-    }
-  }
+  unit_sums<Format, T, u>(rows, x, stride, sums);
 #pragma GCC unroll 4
   for (std::size_t t = 0; t < T; ++t) {
     const FixedUnit& unit = x[t * stride];
 #pragma GCC unroll 2
-    for (std::size_t h = 0; h < kHalves; ++h) {
-      Ints sum = sum_quarters(sums[t][h]);
-      if constexpr (F::kZero != 0) sum = add_ints(sum, times(load_ints(unit.sum[h]), -F::kZero));
-      acc[t] = fma(to_floats(sum), mul(s.d[h][u], load(unit.d)), acc[t]);
-    }
+    for (std::size_t h = 0; h < kHalves; ++h)
+      acc[t] =
+          fma(to_floats(total<Format>(sums[t][h], unit, h)), mul(s.d[h][u], load(unit.d)), acc[t]);
     if constexpr (F::kMin) {
 #pragma GCC unroll 2
       for (std::size_t h = 0; h < kHalves; ++h)
@@ -109,11 +95,37 @@ TERN_FIXED __attribute__((always_inline)) inline void hide(GroupScales& s, std::
     }
 }
 
-/// Bytes that are asked for ahead of their use. Into the L2 cache: the L1 cache has too few misses
-/// under way to hide the latency of memory.
-constexpr std::size_t kAhead = 16384;
+constexpr int kRead = 0, kIntoL1 = 3, kIntoL2 = 2;  // of __builtin_prefetch
+
+/// Memory is asked for kAhead bytes before its use. Into the L2 cache: the L1 cache has too few
+/// misses under way to hide the latency of memory.
 TERN_FIXED __attribute__((always_inline)) inline void ask(const std::byte* p) {
-  _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1);
+  __builtin_prefetch(p, kRead, kIntoL2);
+}
+
+/// Asks for the codes that a span of four rows will be followed by, as the one run of bytes that
+/// they are (kOneRun), or row by row.
+template <class Format>
+TERN_FIXED __attribute__((always_inline)) inline void ask_codes(const Row* rows, std::size_t ahead,
+                                                                const std::byte*& run) {
+  constexpr std::size_t kBytes = Fixed<Format>::kBytes;
+  if constexpr (kOneRun) {
+#pragma GCC unroll 32
+    for (std::size_t line = 0; line < 4 * kBytes; line += 64) ask(run + line);
+    run += 4 * kBytes;
+  } else {
+#pragma GCC unroll 4
+    for (std::size_t r = 0; r < 4; ++r)
+#pragma GCC unroll 8
+      for (std::size_t line = 0; line < kBytes; line += 64) ask(rows[r].codes + ahead + line);
+  }
+  if constexpr (kNear != 0 && kBytes <= 160) {  // wider codes come in time, and more lines cost
+#pragma GCC unroll 4
+    for (std::size_t r = 0; r < 4; ++r)
+#pragma GCC unroll 8
+      for (std::size_t line = 0; line < kBytes; line += 64)
+        __builtin_prefetch(rows[r].codes + kNear + line, kRead, kIntoL1);
+  }
 }
 
 /// Up to four rows and T tokens.
@@ -126,6 +138,7 @@ TERN_FIXED void dot_group(const Matrix& m, std::size_t first_row, std::size_t ro
   const std::size_t ahead = (kAhead / (4 * m.code_stride + 1) + 1) * 4;
   const std::size_t ahead_codes = ahead * m.code_stride, ahead_scales = ahead * m.scale_stride;
   constexpr bool kPlanes = !requires { Format::kValues; };
+  const std::byte* run = at[0].codes + kAhead;
   const std::size_t scale_step = kPlanes ? 256 / m.group * scale_size(m) : 0;
 
   Lanes acc[T];
@@ -133,11 +146,9 @@ TERN_FIXED void dot_group(const Matrix& m, std::size_t first_row, std::size_t ro
   GroupScales s;
   const FixedUnit* const end = x + m.cols / 256 * 2;
   for (; x != end; x += 2) {
+    ask_codes<Format>(at, ahead_codes, run);
 #pragma GCC unroll 4
     for (std::size_t r = 0; r < 4; ++r) {
-#pragma GCC unroll 8
-      for (std::size_t line = 0; line < F::kBytes; line += 64)
-        ask(at[r].codes + ahead_codes + line);
       if constexpr (kPlanes) ask(at[r].scales + ahead_scales);
       if constexpr (kPlanes && F::kMin) ask(at[r].biases + ahead_scales);
     }
@@ -165,7 +176,7 @@ TERN_FIXED void dot_group(const Matrix& m, std::size_t first_row, std::size_t ro
   }
   for (std::size_t t = 0; t < T; ++t) {
     float sums[4];
-    _mm_storeu_ps(sums, sum_strides(acc[t]));
+    store_strides(sums, acc[t]);
     std::memcpy(y + t * y_stride, sums, rows * sizeof(float));
   }
 }
@@ -188,21 +199,18 @@ TERN_FIXED void dot_rows(const Matrix& m, std::size_t begin, std::size_t end,
     const FixedUnit* x = units;
     float* to = y + r - begin;
     std::size_t left = tokens;
-    for (; left >= 4; left -= 4, x += 4 * stride, to += 4 * y_stride)
-      dot_group<Format, 4>(m, r, rows, x, stride, to, y_stride);
-    for (; left >= 2; left -= 2, x += 2 * stride, to += 2 * y_stride)
-      dot_group<Format, 2>(m, r, rows, x, stride, to, y_stride);
-    if (left > 0) dot_group<Format, 1>(m, r, rows, x, stride, to, y_stride);
+    if constexpr (kMostTokens >= 4)
+      for (; left >= 4; left -= 4, x += 4 * stride, to += 4 * y_stride)
+        dot_group<Format, 4>(m, r, rows, x, stride, to, y_stride);
+    if constexpr (kMostTokens >= 2)
+      for (; left >= 2; left -= 2, x += 2 * stride, to += 2 * y_stride)
+        dot_group<Format, 2>(m, r, rows, x, stride, to, y_stride);
+    for (; left > 0; --left, x += stride, to += y_stride)
+      dot_group<Format, 1>(m, r, rows, x, stride, to, y_stride);
   }
 }
 
 // Many tokens: rows are unpacked once into the L1 cache and meet tile after tile there.
-
-/// Codes of kGroups times four rows as words, and their factors.
-struct Panel {
-  alignas(64) std::int16_t codes[kPanelUnits][4 * kGroups][4][32];
-  alignas(64) float d[kGroups][kPanelUnits][2][16], m[kGroups][kPanelUnits][2][16];
-};
 
 template <class Format, std::size_t u>
 TERN_FIXED __attribute__((always_inline)) inline void unpack_unit(const Row* rows,
@@ -213,37 +221,11 @@ TERN_FIXED __attribute__((always_inline)) inline void unpack_unit(const Row* row
   for (std::size_t r = 0; r < 4; ++r) {
     Ints w[4];
     F::template unpack<u>(rows[r].codes, w);
-    for (std::size_t j = 0; j < 4; ++j)
-      store_ints(panel.codes[unit][4 * group + r][j],
-                 F::kZero == 0 ? w[j] : subtract_words(w[j], words(F::kZero)));
+    store_codes<Format>(w, unit, 4 * group + r, panel);
   }
   for (std::size_t h = 0; h < (F::kLayout.halves ? 2 : 1); ++h) {
     store(panel.d[group][unit][h], s.d[h][u]);
     if constexpr (F::kMin) store(panel.m[group][unit][h], s.m[h][u]);
-  }
-}
-
-/// The same as bytes.
-template <class Format, std::size_t u>
-TERN_FIXED __attribute__((always_inline)) inline void unpack_unit(
-    const Row* rows, const GroupScales& s, std::size_t group, std::size_t unit, BytePanel& panel) {
-  using F = Fixed<Format>;
-  for (std::size_t r = 0; r < 4; ++r) {
-    Ints w[4], blocks[2];
-    F::template unpack<u>(rows[r].codes, w);
-    Ints first = narrow_words(w[0], w[1]), last = narrow_words(w[2], w[3]);
-    if constexpr (F::kZero != 0) {
-      first = subtract_bytes(first, bytes(F::kZero));
-      last = subtract_bytes(last, bytes(F::kZero));
-    }
-    zip_quarters(first, last, blocks);
-    for (std::size_t b = 0; b < 4; b += 2)
-      store_halves(panel.codes[unit][b][4 * group + r], panel.codes[unit][b + 1][4 * group + r],
-                   blocks[b / 2]);
-  }
-  for (std::size_t h = 0; h < (F::kLayout.halves ? 2 : 1); ++h) {
-    store(panel.d[unit][h] + 16 * group, s.d[h][u]);
-    if constexpr (F::kMin) store(panel.m[unit][h] + 16 * group, s.m[h][u]);
   }
 }
 
@@ -281,31 +263,6 @@ TERN_FIXED void unpack_panel(const Matrix& m, std::size_t first_row, std::size_t
 /// Running sums of a tile: [block mod 4][row][token].
 using Sums = float[4][4 * kGroups][16];
 
-/// Exact sums of `pairs` pairs from `first_pair` on, of one block of V tiles.
-template <std::size_t V>
-TERN_FIXED __attribute__((always_inline)) inline void block_sums(
-    const Panel& panel, std::size_t unit, std::size_t block, std::size_t first_pair,
-    std::size_t pairs, const FixedTile* const* tiles, Ints (*sums)[V]) {
-  const std::size_t first_row = first_pair / 4;
-#pragma GCC unroll 4
-  for (std::size_t j = first_row; j < first_row + pairs / 4; ++j)
-#pragma GCC unroll 4
-    for (std::size_t e = 0; e < 4; ++e) {
-      Ints x[V];
-#pragma GCC unroll 4
-      for (std::size_t v = 0; v < V; ++v) x[v] = load_ints(tiles[v]->pairs[block][4 * j + e]);
-#pragma GCC unroll 8
-      for (std::size_t r = 0; r < 4 * kGroups; ++r) {
-        int pair = 0;
-        std::memcpy(&pair, &panel.codes[unit][r][j][8 * block + 2 * e], sizeof pair);
-        const Ints w = ints(pair);
-#pragma GCC unroll 4
-        for (std::size_t v = 0; v < V; ++v)
-          sums[r][v] = j == first_row && e == 0 ? first_dot(w, x[v]) : dot(sums[r][v], w, x[v]);
-      }
-    }
-}
-
 /// at += a x, for a factor in every lane.
 TERN_FIXED __attribute__((always_inline)) inline void add_to(float* at, Lanes a, Lanes x) {
   store(at, fma(a, x, load(at)));
@@ -322,7 +279,7 @@ TERN_FIXED void add_panel(const Panel& panel, std::size_t units, const FixedTile
     for (std::size_t block = 0; block < 4; ++block) {
       for (std::size_t h = 0; h < kHalves; ++h) {
         Ints sums[4 * kGroups][V];
-        block_sums<V>(panel, unit, block, 8 * h, 16 / kHalves, tiles, sums);
+        block_sums<V, kHalves>(panel, unit, block, h, tiles, sums);
 #pragma GCC unroll 8
         for (std::size_t r = 0; r < 4 * kGroups; ++r) {
           const Lanes d = broadcast(panel.d[r / 4][unit][h][4 * block + r % 4]);
@@ -395,22 +352,25 @@ TERN_FIXED void multiply_tiles(const Matrix& m, std::size_t begin, std::size_t e
                              y_stride);
 }
 
+template <class Format>
+const FixedBytes* bytes_of() {
+  if constexpr (kPairsOnly && !requires { Fixed<Format>::kWords; }) {
+    static constexpr FixedBytes kBytes = {Fixed<Format>::kZero != 0, Fixed<Format>::kMin,
+                                          unpack_panel<Format, 4, BytePanel>};
+    return &kBytes;
+  } else {
+    return nullptr;
+  }
+}
+
 /// What a format has; null for formats without a Fixed.
 template <class Format>
 const FixedKernels* kernels_of() {
   if constexpr (requires { Fixed<Format>::kBytes; }) {
-    using F = Fixed<Format>;
-    static constexpr FixedTiles kTiles = {kTogether * kTileTokens, kMostUnits, nullptr,
-                                          multiply_tiles<Format>};
-    if constexpr (requires { F::kWords; }) {
-      static constexpr FixedKernels kKernels = {F::kLayout, dot_rows<Format>, kTiles, nullptr};
-      return &kKernels;
-    } else {
-      static constexpr FixedBytes kBytes = {F::kZero != 0, F::kMin,
-                                            unpack_panel<Format, 4, BytePanel>};
-      static constexpr FixedKernels kKernels = {F::kLayout, dot_rows<Format>, kTiles, &kBytes};
-      return &kKernels;
-    }
+    static const FixedKernels kKernels = {
+        layout_of<Format>(), kTogether * kTileTokens, kMostUnits,
+        dot_rows<Format>,    multiply_tiles<Format>,  bytes_of<Format>()};
+    return &kKernels;
   } else {
     return nullptr;
   }

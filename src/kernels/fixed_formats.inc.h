@@ -6,7 +6,7 @@
 //   kBytes          of codes in a span
 //   kZero           what stands for 0 in the codes
 //   kMin            whether there is a term that does not depend on the code
-//   unpack<u>(b, w) codes of unit u at b as four vectors of words
+//   unpack<u>(b, w) codes of unit u at b as four vectors of words, or two of bytes (fixed_split_*)
 //   kWords          is there if codes do not fit into bytes
 //   scales(row)     d_w of its eight blocks, in the order of the layout; of half blocks, two of
 //   them
@@ -23,29 +23,6 @@ struct Scales {
   Eight d[2], m[2];
 };
 
-/// Words from bytes of values 0-15 and 16-31.
-TERN_WORD void split_bytes(Ints low, Ints high, Ints* w) {
-  const Ints byte = words(0xff);
-  w[0] = bit_and(low, byte);
-  w[1] = words_right<8>(low);
-  w[2] = bit_and(high, byte);
-  w[3] = words_right<8>(high);
-}
-/// Nibbles: the low ones are values 0-15.
-TERN_WORD void split_nibbles(Ints v, Ints* w) {
-  const Ints nibble = words(15);
-  w[0] = bit_and(v, nibble);
-  w[1] = bit_and(words_right<8>(v), nibble);
-  w[2] = bit_and(words_right<4>(v), nibble);
-  w[3] = words_right<12>(v);
-}
-TERN_WORD Ints low_nibbles(Ints v) {
-  return bit_and(v, bytes(15));
-}
-TERN_WORD Ints high_nibbles(Ints v) {
-  return bit_and(words_right<4>(v), bytes(15));
-}
-
 /// A codebook of small integers, `zero` added to each.
 template <class Level>
 TERN_WORD Ints codebook(const Level (&levels)[16], int zero) {
@@ -58,19 +35,6 @@ TERN_WORD void split_codebook(Ints table, Ints v, Ints* w) {
   split_bytes(lookup_bytes(table, low_nibbles(v)), lookup_bytes(table, high_nibbles(v)), w);
 }
 
-TERN_WORD Eight bytes_to_floats(__m128i v) {
-  return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(v));
-}
-TERN_WORD Eight bytes_to_floats(std::uint64_t v) {
-  return bytes_to_floats(_mm_cvtsi64_si128(static_cast<long long>(v)));
-}
-TERN_WORD Eight scale_all(float d, Eight v) {
-  return _mm256_mul_ps(_mm256_set1_ps(d), v);
-}
-/// Blocks 0, 2, 4, 6, 1, 3, 5, 7.
-TERN_WORD Eight interleaved(Eight v) {
-  return _mm256_permutevar8x32_ps(v, _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7));
-}
 TERN_WORD std::uint64_t u64_at(const std::byte* p) {
   std::uint64_t value = 0;
   std::memcpy(&value, p, sizeof value);
@@ -121,9 +85,8 @@ template <std::size_t stride>
 TERN_WORD void split_fives(const std::byte* b, Ints* w) {
   const std::uint64_t low = u32_at(b) | std::uint64_t{u32_at(b + stride)} << 32;
   const std::uint64_t high = u32_at(b + 2 * stride) | std::uint64_t{u32_at(b + 3 * stride)} << 32;
-  constexpr std::uint64_t kFirst = 0x0000ffff0000ffff;
-  const std::uint64_t first = _pext_u64(low, kFirst) | _pext_u64(high, kFirst) << 32;
-  const std::uint64_t last = _pext_u64(low, ~kFirst) | _pext_u64(high, ~kFirst) << 32;
+  const std::uint64_t first = even_u16(low) | even_u16(high) << 32;
+  const std::uint64_t last = odd_u16(low) | odd_u16(high) << 32;
   const Ints v = quarters<stride>(b + 4);
   split_bytes(bit_or(low_nibbles(v), where_bits(first, 16)),
               bit_or(high_nibbles(v), where_bits(last, 16)), w);
@@ -170,10 +133,7 @@ struct Fixed<Mxfp4> : FixedBlocks<Mxfp4, 12, false> {
   }
   /// 2^(e - 128), as Mxfp4::scale
   TERN_WORD static void scales(const Row& row, const Matrix&, Scales& s) {
-    const __m256i e = _mm256_cvtepu8_epi32(byte_column<17>(row.codes)), one = _mm256_set1_epi32(1);
-    const __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(e, one), 23);
-    const __m256i small = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), e);
-    s.d[0] = _mm256_castsi256_ps(_mm256_blendv_epi8(small, normal, _mm256_cmpgt_epi32(e, one)));
+    s.d[0] = half_e8m0(byte_column<17>(row.codes));
   }
 };
 
@@ -205,10 +165,7 @@ struct Fixed<Q4K> {
   TERN_WORD static void unpack(const std::byte* b, Ints* w) {
     Ints v[2];
     runs(b + 16, v);
-    for (std::size_t h = 0; h < 2; ++h) {
-      w[2 * h] = bit_and(words_right<4 * u>(v[h]), words(15));
-      w[2 * h + 1] = bit_and(words_right<8 + 4 * u>(v[h]), words(15));
-    }
+    split_nibble<u>(v, w);
   }
   TERN_WORD static void scales(const Row& row, const Matrix&, Scales& s) {
     scales_and_minima(row.codes, s);
@@ -233,12 +190,10 @@ struct Fixed<Q5K> : Fixed<Q4K> {
 };
 
 /// Sixteen scales, of the halves of blocks in turn.
-TERN_WORD void sixteen_scales(float d, __m128i scales, Eight* out) {
-  const __m128i at = _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
-  const __m128i halves = _mm_shuffle_epi8(scales, at);
-  out[0] = scale_all(d, _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(halves)));
-  out[1] =
-      scale_all(d, _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(halves, halves))));
+TERN_WORD void sixteen_scales(float d, Bytes scales, Eight* out) {
+  const Bytes halves = even_then_odd(scales);
+  out[0] = scale_all(d, signed_to_floats(halves));
+  out[1] = scale_all(d, signed_to_floats(last_bytes(halves)));
 }
 
 template <>
@@ -255,9 +210,10 @@ struct Fixed<Q2K> {
     split_bytes(v[0], v[1], w);
   }
   TERN_WORD static void scales(const Row& row, const Matrix&, Scales& s) {
-    const __m128i both = load16(row.codes), nibble = _mm_set1_epi8(15);
-    sixteen_scales(f16_at(row.codes + 80), _mm_and_si128(both, nibble), s.d);
-    sixteen_scales(-f16_at(row.codes + 82), _mm_and_si128(_mm_srli_epi16(both, 4), nibble), s.m);
+    Bytes low, high;
+    nibbles_of(load16(row.codes), low, high);
+    sixteen_scales(f16_at(row.codes + 80), low, s.d);
+    sixteen_scales(-f16_at(row.codes + 82), high, s.m);
   }
 };
 
@@ -285,9 +241,7 @@ struct Fixed<Q3K> {
     const std::uint64_t pairs = high | high >> 2 << 32, nibble = 0x0f0f0f0f0f0f0f0f;
     const auto first = (low & nibble) | (pairs & 0x0303030303030303) << 4;
     const auto last = ((low >> 4) & nibble) | ((pairs >> 4) & 0x0303030303030303) << 4;
-    const __m128i scales =
-        _mm_set_epi64x(static_cast<long long>(last), static_cast<long long>(first));
-    sixteen_scales(f16_at(row.codes + 108), _mm_sub_epi8(scales, _mm_set1_epi8(32)), s.d);
+    sixteen_scales(f16_at(row.codes + 108), bytes_minus(sixteen_bytes(first, last), 32), s.d);
   }
 };
 
@@ -324,10 +278,9 @@ struct Fixed<Iq4Xs> {
     split_codebook(codebook(kIq4, kZero), load_ints(b + 8 + 64 * u), w);
   }
   TERN_WORD static void scales(const Row& row, const Matrix&, Scales& s) {
-    const std::uint64_t low = _pdep_u64(u32_at(row.codes + 4), 0x0f0f0f0f0f0f0f0f);
-    const std::uint64_t high = _pdep_u64(u16_at(row.codes + 2), 0x3030303030303030);
-    const Eight scale = bytes_to_floats(low | high);
-    s.d[0] = scale_all(f16_at(row.codes), _mm256_sub_ps(scale, _mm256_set1_ps(32.0f)));
+    const std::uint64_t scale =
+        spread_nibbles(u32_at(row.codes + 4)) | spread_pairs(u16_at(row.codes + 2));
+    s.d[0] = scale_all(f16_at(row.codes), minus_all(bytes_to_floats(scale), 32.0f));
   }
 };
 
@@ -340,22 +293,15 @@ TERN_WORD Eight plane_scales(const std::byte* p, const Matrix& matrix) {
   if (matrix.scale_type == DType::f32) {
     float values[8] = {};
     std::memcpy(values, p, 4 * count);
-    v = _mm256_loadu_ps(values);
+    v = load_eight(values);
   } else {
-    __m128i bits;
-    if (count == 8) {
-      bits = load16(p);
-    } else if (count == 4) {
-      bits = _mm_cvtsi64_si128(static_cast<long long>(u64_at(p)));
-    } else {
-      bits = _mm_cvtsi32_si128(static_cast<int>(u32_at(p)));
-    }
-    v = matrix.scale_type == DType::f16
-            ? _mm256_cvtph_ps(bits)
-            : _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+    const Bytes bits = count == 8   ? load16(p)
+                       : count == 4 ? sixteen_bytes(u64_at(p), 0)
+                                    : sixteen_bytes(u32_at(p), 0);
+    v = matrix.scale_type == DType::f16 ? f16_bits_to_floats(bits) : bf16_bits_to_floats(bits);
   }
-  if (count == 4) return _mm256_permutevar8x32_ps(v, _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3));
-  if (count == 2) return _mm256_permutevar8x32_ps(v, _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1));
+  if (count == 4) return each_twice(v);
+  if (count == 2) return each_four_times(v);
   return v;
 }
 
@@ -372,11 +318,7 @@ struct Fixed<MlxAffine<bits, Scale>> {
   TERN_WORD static void unpack(const std::byte* b, Ints* w) {
     const std::byte* const codes = b + 16 * bits * u;
     if constexpr (bits == 4 || bits == 2) {
-      const Ints mask = words((1 << bits) - 1), v = bits == 4 ? load_ints(codes) : crumbs(codes);
-      w[0] = bit_and(v, mask);
-      w[1] = bit_and(words_right<4>(v), mask);
-      w[2] = bit_and(words_right<8>(v), mask);
-      w[3] = bit_and(words_right<12>(v), mask);
+      split_fields<bits>(bits == 4 ? load_ints(codes) : crumbs(codes), w);
     } else if constexpr (bits == 8) {
       Ints v[2];
       runs(codes, v);
@@ -401,18 +343,14 @@ struct Fixed<MlxMxfp4> {
   static constexpr bool kMin = false;
   template <std::size_t u>
   TERN_WORD static void unpack(const std::byte* b, Ints* w) {
-    Ints v[4];
-    split_codebook(codebook(kTwiceE2m1, kZero), load_ints(b + 64 * u), v);
-    w[0] = v[0];
-    w[1] = v[2];
-    w[2] = v[1];
-    w[3] = v[3];
+    const Ints v = load_ints(b + 64 * u), table = codebook(kTwiceE2m1, kZero);
+    split_even_odd(lookup_bytes(table, low_nibbles(v)), lookup_bytes(table, high_nibbles(v)), w);
   }
   /// Half of e8m0_to_float, as the codes are doubled.
   TERN_WORD static void scales(const Row& row, const Matrix&, Scales& s) {
     float d[8];
     for (std::size_t i = 0; i < 8; ++i) d[i] = 0.5f * e8m0_to_float(byte_at(row.scales, i));
-    s.d[0] = _mm256_loadu_ps(d);
+    s.d[0] = load_eight(d);
   }
 };
 
@@ -433,8 +371,8 @@ struct Fixed<MlxNvfp4> {
     float d[2][8];
     for (std::size_t i = 0; i < 16; ++i)
       d[i % 2][i / 2] = 0.5f * e4m3_to_float(byte_at(row.scales, i));
-    s.d[0] = _mm256_loadu_ps(d[0]);
-    s.d[1] = _mm256_loadu_ps(d[1]);
+    s.d[0] = load_eight(d[0]);
+    s.d[1] = load_eight(d[1]);
   }
 };
 

@@ -45,6 +45,12 @@ template <int n>
 TERN_WORD Ints words_left(Ints v) {
   return {_mm256_slli_epi16(v.low, n), _mm256_slli_epi16(v.high, n)};
 }
+TERN_WORD Ints low_nibbles(Ints v) {
+  return bit_and(v, bytes(15));
+}
+TERN_WORD Ints high_nibbles(Ints v) {
+  return bit_and(words_right<4>(v), bytes(15));
+}
 template <int n>
 TERN_WORD Ints ints_left(Ints v) {
   return {_mm256_slli_epi32(v.low, n), _mm256_slli_epi32(v.high, n)};
@@ -231,9 +237,9 @@ TERN_WORD Lanes first_lanes(Lanes v, std::size_t n) {
   return {_mm256_and_ps(v.low, _mm256_castsi256_ps(low)),
           _mm256_and_ps(v.high, _mm256_castsi256_ps(high))};
 }
-TERN_WORD __m128 sum_strides(Lanes v) {
+TERN_WORD void store_strides(float* sums, Lanes v) {
   const __m256 v8 = _mm256_add_ps(v.low, v.high);
-  return _mm_add_ps(_mm256_castps256_ps128(v8), _mm256_extractf128_ps(v8, 1));
+  _mm_storeu_ps(sums, _mm_add_ps(_mm256_castps256_ps128(v8), _mm256_extractf128_ps(v8, 1)));
 }
 
 /// f16 numbers at p, p + stride, ... p + 7 stride.
@@ -253,6 +259,86 @@ TERN_WORD __m128i byte_column(const std::byte* p) {
   for (std::size_t i = 0; i < 8; ++i)
     column |= std::to_integer<std::uint64_t>(p[i * stride]) << (8 * i);
   return _mm_cvtsi64_si128(static_cast<long long>(column));
+}
+
+// Eight floats, one for each block of two units, and what they are made of.
+
+using Bytes = __m128i;
+
+TERN_WORD Eight load_eight(const float* p) {
+  return _mm256_loadu_ps(p);
+}
+TERN_WORD Bytes sixteen_bytes(std::uint64_t low, std::uint64_t high) {
+  return _mm_set_epi64x(static_cast<long long>(high), static_cast<long long>(low));
+}
+TERN_WORD Bytes bytes_minus(Bytes v, int n) {
+  return _mm_sub_epi8(v, _mm_set1_epi8(static_cast<char>(n)));
+}
+TERN_WORD void nibbles_of(Bytes v, Bytes& low, Bytes& high) {
+  low = _mm_and_si128(v, _mm_set1_epi8(15));
+  high = _mm_and_si128(_mm_srli_epi16(v, 4), _mm_set1_epi8(15));
+}
+TERN_WORD Bytes even_then_odd(Bytes v) {
+  const Bytes at = _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
+  return _mm_shuffle_epi8(v, at);
+}
+TERN_WORD Bytes last_bytes(Bytes v) {
+  return _mm_unpackhi_epi64(v, v);
+}
+/// Of the first eight bytes.
+TERN_WORD Eight bytes_to_floats(Bytes v) {
+  return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(v));
+}
+TERN_WORD Eight bytes_to_floats(std::uint64_t v) {
+  return bytes_to_floats(sixteen_bytes(v, 0));
+}
+TERN_WORD Eight signed_to_floats(Bytes v) {
+  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(v));
+}
+TERN_WORD Eight f16_bits_to_floats(Bytes v) {
+  return _mm256_cvtph_ps(v);
+}
+TERN_WORD Eight bf16_bits_to_floats(Bytes v) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(v), 16));
+}
+TERN_WORD Eight scale_all(float d, Eight v) {
+  return _mm256_mul_ps(_mm256_set1_ps(d), v);
+}
+TERN_WORD Eight minus_all(Eight v, float n) {
+  return _mm256_sub_ps(v, _mm256_set1_ps(n));
+}
+/// Elements 0, 2, 4, 6, 1, 3, 5, 7.
+TERN_WORD Eight interleaved(Eight v) {
+  return _mm256_permutevar8x32_ps(v, _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7));
+}
+/// The first four elements, or the first two.
+TERN_WORD Eight each_twice(Eight v) {
+  return _mm256_permutevar8x32_ps(v, _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3));
+}
+TERN_WORD Eight each_four_times(Eight v) {
+  return _mm256_permutevar8x32_ps(v, _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1));
+}
+/// 2^(e - 128) for the first eight bytes e.
+TERN_WORD Eight half_e8m0(Bytes v) {
+  const __m256i e = _mm256_cvtepu8_epi32(v), one = _mm256_set1_epi32(1);
+  const __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(e, one), 23);
+  const __m256i small = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), e);
+  return _mm256_castsi256_ps(_mm256_blendv_epi8(small, normal, _mm256_cmpgt_epi32(e, one)));
+}
+
+/// Bits 0-15 and 32-47, next to each other; and the others.
+TERN_WORD std::uint64_t even_u16(std::uint64_t v) {
+  return _pext_u64(v, 0x0000ffff0000ffff);
+}
+TERN_WORD std::uint64_t odd_u16(std::uint64_t v) {
+  return _pext_u64(v, 0xffff0000ffff0000);
+}
+/// Eight nibbles to a byte each; and eight pairs of bits, to bits 4 and 5.
+TERN_WORD std::uint64_t spread_nibbles(std::uint64_t v) {
+  return _pdep_u64(v, 0x0f0f0f0f0f0f0f0f);
+}
+TERN_WORD std::uint64_t spread_pairs(std::uint64_t v) {
+  return _pdep_u64(v, 0x3030303030303030);
 }
 
 }  // namespace tern::kernels::fixed_avx2

@@ -17,7 +17,13 @@
 namespace tern::kernels::fixed_avx512 {
 using namespace quant::avx512;
 
-using Eight = __m256;  ///< floats, one for each block of two units
+using fixed_avx2::bf16_bits_to_floats, fixed_avx2::Bytes, fixed_avx2::bytes_minus;
+using fixed_avx2::bytes_to_floats, fixed_avx2::each_four_times, fixed_avx2::each_twice;
+using fixed_avx2::Eight, fixed_avx2::even_then_odd, fixed_avx2::even_u16;
+using fixed_avx2::f16_bits_to_floats, fixed_avx2::half_e8m0, fixed_avx2::interleaved;
+using fixed_avx2::last_bytes, fixed_avx2::load_eight, fixed_avx2::minus_all, fixed_avx2::nibbles_of;
+using fixed_avx2::odd_u16, fixed_avx2::scale_all, fixed_avx2::signed_to_floats;
+using fixed_avx2::sixteen_bytes, fixed_avx2::spread_nibbles, fixed_avx2::spread_pairs;
 
 TERN_WORD Ints load_ints(const void* p) {
   return _mm512_loadu_si512(p);
@@ -41,6 +47,12 @@ TERN_WORD Ints words_right(Ints v) {
 template <int n>
 TERN_WORD Ints words_left(Ints v) {
   return n == 0 ? v : _mm512_slli_epi16(v, n);
+}
+TERN_WORD Ints low_nibbles(Ints v) {
+  return bit_and(v, bytes(15));
+}
+TERN_WORD Ints high_nibbles(Ints v) {
+  return bit_and(words_right<4>(v), bytes(15));
 }
 template <int n>
 TERN_WORD Ints ints_left(Ints v) {
@@ -208,9 +220,9 @@ TERN_WORD Lanes first_lanes(Lanes v, std::size_t n) {
   return _mm512_maskz_mov_ps(static_cast<__mmask16>((1u << n) - 1), v);
 }
 /// Four sums: lanes r, r + 4, r + 8 and r + 12.
-TERN_WORD __m128 sum_strides(Lanes v) {
+TERN_WORD void store_strides(float* sums, Lanes v) {
   const __m256 v8 = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
-  return _mm_add_ps(_mm256_castps256_ps128(v8), _mm256_extractf128_ps(v8, 1));
+  _mm_storeu_ps(sums, _mm_add_ps(_mm256_castps256_ps128(v8), _mm256_extractf128_ps(v8, 1)));
 }
 
 /// f16 numbers at p, p + stride, ... p + 7 stride.

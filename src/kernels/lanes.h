@@ -1,12 +1,14 @@
-// Sixteen floats at a time, the same on every instruction set: two registers of AVX2 or one of
-// AVX-512. Each operation rounds as its scalar form does and sums are taken as one fixed tree, so
-// kernels written with it give the same bits on both.
+// Sixteen floats at a time, the same on every instruction set: four registers of NEON
+// (lanes_neon.h), two of AVX2 or one of AVX-512. Each operation rounds as its scalar form does and
+// sums are taken as one fixed tree, so kernels written with it give the same bits on all.
 //
 // A kernel's body is written once, in a file that is included inside each namespace below with
 // TERN_TARGET defined as the attribute that enables the instruction set (see ops.cpp).
 #pragma once
 #include <cstddef>
 #include <cstdint>
+
+#include "kernels/lanes_neon.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>

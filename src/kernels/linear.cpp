@@ -62,7 +62,7 @@ bool Activations::alike(const quant::Matrix& a, const quant::Matrix& b) {
 template <class Row>
 void Activations::lay_out(const FixedKernels& kernels, std::size_t cols, const Row& row,
                           ThreadPool* pool) {
-  const FixedTiles& form = fixed_tiles(kernels, active_isa());
+  const FixedTiles form = fixed_tiles(kernels, active_isa());
   stride_ = (fixed_units(cols) + 1) / 2 * 2;
   tiled_ = tokens_ / form.together * form.together;
   if (tokens_ - tiled_ > form.most_units) tiled_ = tokens_;

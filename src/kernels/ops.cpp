@@ -85,6 +85,17 @@ namespace {
 }  // namespace
 }  // namespace avx512
 
+#elif defined(__aarch64__)
+
+namespace neon {
+namespace {
+#define TERN_TARGET TERN_TARGET_NEON
+#include "kernels/exp.inc.h"
+#include "kernels/ops_lanes.inc.h"
+#undef TERN_TARGET
+}  // namespace
+}  // namespace neon
+
 #endif
 
 const Ops& ops(Isa isa) {
@@ -95,6 +106,9 @@ const Ops& ops(Isa isa) {
     case Isa::avx512:
     case Isa::amx:
       return avx512::kOps;
+#elif defined(__aarch64__)
+    case Isa::neon:
+      return neon::kOps;
 #endif
     default:
       return scalar::kOps;

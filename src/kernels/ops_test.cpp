@@ -37,7 +37,8 @@ class OpsOf : public testing::TestWithParam<Isa> {
   const Ops& op() const { return ops(GetParam()); }
 };
 
-INSTANTIATE_TEST_SUITE_P(Isa, OpsOf, testing::Values(Isa::scalar, Isa::avx2, Isa::avx512),
+INSTANTIATE_TEST_SUITE_P(Isa, OpsOf,
+                         testing::Values(Isa::scalar, Isa::neon, Isa::avx2, Isa::avx512),
                          [](const auto& of) { return std::string(name(of.param)); });
 
 TEST_P(OpsOf, RmsNormDividesByTheRootMeanSquareOfAnyLength) {

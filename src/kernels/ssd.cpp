@@ -139,6 +139,18 @@ constexpr std::size_t kRows = 16;
 }  // namespace
 }  // namespace avx512
 
+#elif defined(__aarch64__)
+
+namespace neon {
+namespace {
+constexpr std::size_t kRows = 4;  // accumulators of a tile; four registers each
+#define TERN_TARGET TERN_TARGET_NEON
+#include "kernels/exp.inc.h"
+#include "kernels/ssd_lanes.inc.h"
+#undef TERN_TARGET
+}  // namespace
+}  // namespace neon
+
 #endif
 
 const Ssd& ssd(Isa isa) {
@@ -149,6 +161,9 @@ const Ssd& ssd(Isa isa) {
     case Isa::avx512:
     case Isa::amx:
       return avx512::kSsd;
+#elif defined(__aarch64__)
+    case Isa::neon:
+      return neon::kSsd;
 #endif
     default:
       return scalar::kSsd;

@@ -67,7 +67,7 @@ void token(benchmark::State& state, Isa isa) {
 }
 
 const int registered = [] {
-  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512})
+  for (const Isa isa : {Isa::scalar, Isa::neon, Isa::avx2, Isa::avx512})
     if (supported(isa)) {
       const std::string base = "Ssd/" + std::string(name(isa));
       benchmark::RegisterBenchmark((base + "/prompt").c_str(), [=](benchmark::State& state) {

@@ -22,7 +22,8 @@ class SsdOf : public testing::TestWithParam<Isa> {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(Isa, SsdOf, testing::Values(Isa::scalar, Isa::avx2, Isa::avx512),
+INSTANTIATE_TEST_SUITE_P(Isa, SsdOf,
+                         testing::Values(Isa::scalar, Isa::neon, Isa::avx2, Isa::avx512),
                          [](const auto& of) { return std::string(name(of.param)); });
 
 const SsdShape kShapes[] = {{1, 1, 1},   {2, 5, 7},    {3, 16, 16},

@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "base/mapped_file.h"
+#include "base/test_paths.h"
 
 namespace tern::model {
 namespace {
@@ -33,7 +34,7 @@ Result<Config> read(const json::object& object) {
 }
 
 json::object file(const std::string& name) {
-  const auto path = std::filesystem::path(TERN_SOURCE_DIR) / "../shared/spec/data" / name;
+  const auto path = std::filesystem::path(source_dir()) / "../shared/spec/data" / name;
   const auto text = read_text_file(path, 1 << 20);
   EXPECT_TRUE(text) << "this test needs " << path;
   return text ? json::parse(*text).as_object() : json::object();

@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "base/test_paths.h"
 #include "model/forward.h"
 #include "quant/kv_codec.h"
 #include "state/kv_config.h"
@@ -103,8 +104,7 @@ TEST(Fold, CodesAreThoseOfTheRotationInTheCacheButForRounding) {
 }
 
 Result<std::vector<float>> demo_logits(KvScheme scheme, const Fold& fold) {
-  TERN_TRY(const auto checkpoint,
-           formats::Checkpoint::open(std::string(TERN_SOURCE_DIR) + "/demo/model"));
+  TERN_TRY(const auto checkpoint, formats::Checkpoint::open(source_dir() + "/demo/model"));
   TERN_TRY(auto model, Model::load(checkpoint));
   if (fold != Fold{}) TERN_TRY_VOID(model.fold(fold));
   state::KvConfig config(scheme);
@@ -146,7 +146,7 @@ TEST(Fold, ACacheDoesNotRotateWhatIsFolded) {
 }
 
 TEST(Fold, AModelIsFoldedOnce) {
-  const auto checkpoint = formats::Checkpoint::open(std::string(TERN_SOURCE_DIR) + "/demo/model");
+  const auto checkpoint = formats::Checkpoint::open(source_dir() + "/demo/model");
   auto model = Model::load(*checkpoint);
   ASSERT_TRUE(model);
   EXPECT_EQ(model->folded(), Fold{});
@@ -159,7 +159,7 @@ TEST(Fold, AModelIsFoldedOnce) {
 
 TEST(Fold, AQuantizedModelIsRefused) {
   const auto checkpoint =
-      formats::Checkpoint::open(std::string(TERN_SOURCE_DIR) + "/tests/golden/model/mlx-affine");
+      formats::Checkpoint::open(source_dir() + "/tests/golden/model/mlx-affine");
   ASSERT_TRUE(checkpoint) << checkpoint.error().message();
   auto model = Model::load(*checkpoint);
   ASSERT_TRUE(model) << model.error().message();

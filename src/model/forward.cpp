@@ -45,6 +45,7 @@ struct Model::State {
   state::SequenceShape shape;
   Fold fold;
   Scratch scratch;
+  InputObserver* observer = nullptr;
 
   std::size_t scratch_floats(std::size_t tokens, std::size_t threads) const;
   std::size_t chunk_tokens(std::size_t threads) const;
@@ -254,12 +255,13 @@ void Model::State::lm_head(std::span<const Piece> pieces, std::span<const float>
       outputs.push_back(logits);
   }
   if (rows.empty()) return;
-  Step wanted{rows.size(), {}, step.scratch, step.pool};
+  Step wanted{rows.size(), {}, step.scratch, step.pool, step.observer};
   for_tokens(wanted, 2 * hidden, [&](std::size_t t) {
     kernels::ops().rms_norm(h.data() + rows[t] * hidden, weights.norm_f.data(),
                             x.data() + t * hidden, hidden, config.norm_eps);
   });
   rotate_for(weights.lm_head.weight, x.first(rows.size() * hidden), wanted);
+  if (wanted.observer != nullptr) show(wanted, weights.lm_head.weight, x.data());
   for (std::size_t row = 0; const auto& output : outputs) {
     kernels::apply(weights.lm_head, x.data() + row * hidden, output.size() / vocab, hidden,
                    output.data(), vocab, step.pool);
@@ -347,6 +349,10 @@ Result<state::Sequence> Model::new_sequence(const state::KvConfig& kv, std::size
   return state::Sequence::create(state_->shape, own, capacity);
 }
 
+void Model::observe(InputObserver* observer) {
+  state_->observer = observer;
+}
+
 /// Checks a part and makes room for it.
 Result<void> Model::State::admit(const Part& part, std::size_t step, ThreadPool& pool) const {
   const std::size_t rows = part.mode == LogitsMode::none   ? 0
@@ -380,7 +386,8 @@ void Model::forward(std::span<Part> parts, ThreadPool& pool) {
   std::vector<Piece> pieces;
   std::vector<Chunk> chunks;
   while (cutter.next(most, pieces, chunks)) {
-    Step step{chunks.back().first + chunks.back().tokens, chunks, state_->scratch, pool};
+    Step step{chunks.back().first + chunks.back().tokens, chunks, state_->scratch, pool,
+              state_->observer};
     state_->run(pieces, step);
     for (std::size_t i = 0; i < pieces.size(); ++i) {
       if (pieces[i].part->result)

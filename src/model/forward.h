@@ -11,6 +11,7 @@
 #include "formats/checkpoint.h"
 #include "model/config.h"
 #include "model/fold.h"
+#include "model/observer.h"
 #include "model/weights.h"
 #include "state/sequence.h"
 
@@ -92,6 +93,10 @@ class Model {
   /// The same for one sequence.
   Result<void> forward(std::span<const TokenId> tokens, state::Sequence& sequence, LogitsMode mode,
                        std::span<float> logits, ThreadPool& pool);
+
+  /// From now on `observer`, who must outlive the model or be taken away with null, sees the inputs
+  /// of every matrix; those of lm_head for the tokens whose logits are wanted.
+  void observe(InputObserver* observer);
 
   struct State;
 

@@ -66,7 +66,8 @@ std::string case_name(const testing::TestParamInfo<std::tuple<const char*, Isa>>
 
 INSTANTIATE_TEST_SUITE_P(Cases, GoldenModel,
                          testing::Combine(testing::ValuesIn(kGoldenCases),
-                                          testing::Values(Isa::scalar, Isa::avx2, Isa::avx512)),
+                                          testing::Values(Isa::scalar, Isa::neon, Isa::avx2,
+                                                          Isa::avx512)),
                          case_name);
 
 TEST(Forward, GivesTheSameBitsOnAnyNumberOfThreads) {

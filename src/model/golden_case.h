@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/test_paths.h"
 #include "formats/checkpoint.h"
 #include "formats/safetensors.h"
 #include "model/forward.h"
@@ -20,7 +21,7 @@ inline const char* const kGoldenCases[] = {
     "mamba-only", "no-shared",      "one-group", "tied"};
 
 inline std::filesystem::path golden_folder(const std::string& name) {
-  return std::filesystem::path(TERN_SOURCE_DIR) / "tests/golden/model" / name;
+  return std::filesystem::path(source_dir()) / "tests/golden/model" / name;
 }
 
 struct Golden {

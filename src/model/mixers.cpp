@@ -49,6 +49,11 @@ void rotate_for(const quant::Matrix& matrix, std::span<float> x, Step& step) {
   });
 }
 
+void show(Step& step, const quant::Matrix& matrix, const float* x) {
+  const Inputs inputs{matrix, x, step.tokens};
+  step.observer->see({&inputs, 1}, step.pool);
+}
+
 void linear(const Linear& w, std::span<float> x, std::span<float> y, Step& step) {
   rotate_for(w.matrix.weight, x, step);
   linear(w, Input{x, x}, y, step);
@@ -56,8 +61,9 @@ void linear(const Linear& w, std::span<float> x, std::span<float> y, Step& step)
 
 void linear(const Linear& w, const Input& x, std::span<float> y, Step& step) {
   const std::size_t inputs = w.matrix.inputs(), outputs = w.matrix.outputs();
-  kernels::apply(w.matrix, x.of(w.matrix.weight).data(), step.tokens, inputs, y.data(), outputs,
-                 step.pool);
+  const float* const rows = x.of(w.matrix.weight).data();
+  if (step.observer != nullptr) show(step, w.matrix.weight, rows);
+  kernels::apply(w.matrix, rows, step.tokens, inputs, y.data(), outputs, step.pool);
   if (w.bias.size() == 0) return;
   for (std::size_t t = 0; t < step.tokens; ++t)
     kernels::ops().add(y.data() + t * outputs, w.bias.data(), outputs);

@@ -6,6 +6,7 @@
 
 #include "base/thread_pool.h"
 #include "model/config.h"
+#include "model/observer.h"
 #include "model/scratch.h"
 #include "model/weights.h"
 #include "state/sequence.h"
@@ -28,6 +29,7 @@ struct Step {
   std::span<const Chunk> chunks;  ///< no sequence twice
   Scratch& scratch;
   ThreadPool& pool;
+  InputObserver* observer = nullptr;  ///< of all products; mostly nobody
 };
 
 /// What several matrices of a layer read: x, and R x for those that hold turboquant weights.
@@ -65,6 +67,9 @@ void linear(const Linear& w, std::span<float> x, std::span<float> y, Step& step)
 
 /// x <- R x for every row of x, if `matrix` is rotated.
 void rotate_for(const quant::Matrix& matrix, std::span<float> x, Step& step);
+
+/// Tells the observer, who must be there, that `matrix` is applied to all rows of x.
+void show(Step& step, const quant::Matrix& matrix, const float* x);
 
 /// Calls body(i) for i < count, on all threads. Items are handed out in pieces of at least some
 /// 32000 operations, `work` each, so that small loops stay on the calling thread.

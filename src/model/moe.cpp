@@ -110,6 +110,21 @@ void multiply_all(Workspace& work, Step& step, void (*finish)(float*, std::size_
   });
 }
 
+/// Tells the observer what the experts' `matrices` are applied to: the rows of `x` that the plan
+/// gathers for each, or rows that lie sorted by expert.
+void show_experts(const std::vector<quant::Matrix>& matrices, const Plan& plan,
+                  std::span<const float> x, bool sorted, Step& step) {
+  std::vector<Inputs> products;
+  for (const std::uint32_t e : plan.active) {
+    const std::size_t row = plan.starts[e], rows = plan.starts[e + 1] - row;
+    if (sorted)
+      products.push_back({matrices[e], x.data() + row * matrices[e].cols, rows});
+    else
+      products.push_back({matrices[e], x.data(), rows, plan.tokens.subspan(row, rows)});
+  }
+  step.observer->see(products, step.pool);
+}
+
 /// h = relu^2(up x) for every expert that was chosen and the shared one, which has rows of its own.
 void up(const MoeWeights& w, const Plan& plan, std::span<const float> in, const Input& x,
         std::span<float> h, std::span<float> shared_h, Step& step, Workspace& work) {
@@ -117,8 +132,11 @@ void up(const MoeWeights& w, const Plan& plan, std::span<const float> in, const 
   const std::size_t active = plan.active.size(), tokens = step.tokens;
   const bool shared = !shared_h.empty();
   work.products.clear();
+  if (step.observer != nullptr) show_experts(w.up_proj, plan, in, false, step);
   if (shared) {
     const Linear& linear = w.shared.up_proj;
+    if (step.observer != nullptr)
+      show(step, linear.matrix.weight, x.of(linear.matrix.weight).data());
     work.products.push_back({&linear.matrix.weight, &work.shared, shared_h.data(), &linear.bias});
     work.shared.prepare(linear.matrix.weight, x.of(linear.matrix.weight).data(), tokens,
                         linear.matrix.inputs(), &step.pool);
@@ -149,10 +167,12 @@ void prepare_down(const MoeWeights& w, const Plan& plan, std::span<float> h,
   const std::size_t active = plan.active.size(), shared = shared_h.empty() ? 0 : 1;
   rotate_for(first, h, step);
   if (shared != 0) rotate_for(w.shared.down_proj.matrix.weight, shared_h, step);
+  if (step.observer != nullptr) show_experts(w.down_proj, plan, h, true, step);
   if (work.experts.size() < active) work.experts.resize(active);
   work.products.clear();
   if (shared != 0) {
     const Linear& linear = w.shared.down_proj;
+    if (step.observer != nullptr) show(step, linear.matrix.weight, shared_h.data());
     work.products.push_back({&linear.matrix.weight, &work.shared, shared_out.data(), &linear.bias});
   }
   for (std::size_t i = 0; i < active; ++i) {

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "quant/lanes_avx2.h"
 #include "quant/lanes_avx512.h"
+#include "quant/lanes_neon.h"
 
 namespace tern::quant {
 namespace {
@@ -92,6 +93,15 @@ constexpr std::size_t kTileVectors = 8;  // 16 of 32 registers
 #include "quant/codec_lanes.inc.h"
 #undef TERN_TARGET
 }  // namespace on_avx512
+
+#elif defined(__aarch64__)
+namespace on_neon {
+using namespace quant::neon;
+#define TERN_TARGET TERN_NEON
+constexpr std::size_t kTileVectors = 2;  // 16 of 32 registers
+#include "quant/codec_lanes.inc.h"
+#undef TERN_TARGET
+}  // namespace on_neon
 #endif
 
 }  // namespace
@@ -109,6 +119,8 @@ const CodecKernels& codec_kernels(Isa isa) {
 #if defined(__x86_64__)
   if (isa == Isa::avx2) return on_avx2::kKernels;
   if (isa == Isa::avx512 || isa == Isa::amx) return on_avx512::kKernels;
+#elif defined(__aarch64__)
+  if (isa == Isa::neon) return on_neon::kKernels;
 #endif
   static_cast<void>(isa);
   return scalar::kKernels;

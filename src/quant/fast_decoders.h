@@ -7,6 +7,7 @@
 #include "quant/gguf_blocks.h"
 #include "quant/lanes_avx2.h"
 #include "quant/lanes_avx512.h"
+#include "quant/lanes_neon.h"
 #include "quant/matrix.h"
 #include "quant/mlx_modes.h"
 
@@ -22,4 +23,11 @@ namespace tern::quant::avx512 {
 #include "quant/fast_decoders.inc.h"
 #undef TERN_TARGET
 }  // namespace tern::quant::avx512
+
+#elif defined(__aarch64__)
+namespace tern::quant::neon {
+#define TERN_TARGET TERN_NEON
+#include "quant/fast_decoders.inc.h"
+#undef TERN_TARGET
+}  // namespace tern::quant::neon
 #endif

@@ -322,12 +322,7 @@ struct Cursor<MlxMxfp8> {
   TERN_WORD static std::size_t group_units(const Matrix& matrix) { return matrix.group / kValues; }
   TERN_WORD void begin_group() { scale = broadcast(e8m0_to_float(byte_at(scales++, 0))); }
   TERN_WORD void next(Lanes* y) {
-    const Ints moved = shift_left(widen_i8(codes), 20), magnitude = ints(0x07f00000);
-    const Ints nan = where_equal(bit_and(moved, magnitude), magnitude, 0x7fc00000);
-    const Ints number = bit_and(moved, ints(static_cast<int>(0x87f00000)));
-    // As e4m3_to_float: the exponent moves by 120, which makes subnormals exact as well. The sign
-    // may come before the product.
-    y[0] = mul(scale, mul(as_floats(bit_or(number, nan)), broadcast(0x1p120f)));
+    y[0] = mul(scale, mul(e4m3_over_256(codes), broadcast(256)));
     codes += 16;
   }
 };

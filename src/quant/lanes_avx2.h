@@ -149,6 +149,19 @@ TERN_WORD Ints widen_u16(const std::byte* p) {
 TERN_WORD Lanes f16_to_floats(const std::byte* p) {
   return {_mm256_cvtph_ps(load16(p)), _mm256_cvtph_ps(load16(p + 16))};
 }
+/// 16 bits of an f16 number for each byte.
+TERN_WORD __m256i e4m3_as_f16(const std::byte* p) {
+  const __m256i moved = _mm256_slli_epi16(_mm256_cvtepi8_epi16(load16(p)), 7);
+  const __m256i magnitude = _mm256_set1_epi16(0x3f80);
+  const __m256i nan = _mm256_cmpeq_epi16(_mm256_and_si256(moved, magnitude), magnitude);
+  const __m256i number = _mm256_set1_epi16(static_cast<short>(0xbf80));
+  return _mm256_or_si256(_mm256_and_si256(moved, number), nan);
+}
+TERN_WORD Lanes e4m3_over_256(const std::byte* p) {
+  const __m256i bits = e4m3_as_f16(p);
+  return {_mm256_cvtph_ps(_mm256_castsi256_si128(bits)),
+          _mm256_cvtph_ps(_mm256_extracti128_si256(bits, 1))};
+}
 TERN_WORD Lanes broadcast_f16(const std::byte* p) {
   std::uint16_t bits = 0;
   std::memcpy(&bits, p, sizeof bits);

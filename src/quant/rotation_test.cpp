@@ -117,7 +117,7 @@ TEST(Rotation, RotorsKeepTheNormOfEachTriple) {
 
 TEST(CodecKernels, GiveTheSameBitsOnEveryInstructionSet) {
   const CodecKernels& meaning = codec_kernels(Isa::scalar);
-  for (const Isa isa : {Isa::avx2, Isa::avx512}) {
+  for (const Isa isa : {Isa::neon, Isa::avx2, Isa::avx512}) {
     if (!supported(isa)) continue;
     SCOPED_TRACE(name(isa));
     const CodecKernels& fast = codec_kernels(isa);

@@ -43,8 +43,10 @@ DecodeRow* row_decoder(const Matrix& matrix, Isa isa) {
 #if defined(__x86_64__)
     if (isa == Isa::avx2) return avx2::decode_row<Format>;
     if (isa == Isa::avx512 || isa == Isa::amx) return avx512::decode_row<Format>;
+#elif defined(__aarch64__)
+    if (isa == Isa::neon) return neon::decode_row<Format>;
 #endif
-    static_cast<void>(isa);  // neon is in the baseline of its architecture: the compiler uses it
+    static_cast<void>(isa);
     return scalar::decode_row<Format>;
   });
 }

@@ -12,6 +12,7 @@
 #include <map>
 
 #include "base/json.h"
+#include "base/test_paths.h"
 #include "quant/matrix.h"
 #include "quant/sample_matrix.h"
 
@@ -91,7 +92,7 @@ Golden load(const json::object& row, const std::vector<char>& file) {
 }
 
 std::vector<Golden> goldens() {
-  const std::string dir = TERN_SOURCE_DIR "/tests/golden/quant/";
+  const std::string dir = source_dir() + "/tests/golden/quant/";
   const auto text = read(dir + "manifest.json");
   const auto manifest = parse_json({text.data(), text.size()}, "manifest.json");
   EXPECT_TRUE(manifest) << manifest.error().message();

@@ -10,6 +10,8 @@
 #include <map>
 #include <sstream>
 
+#include "base/test_paths.h"
+
 namespace tern::text {
 namespace {
 
@@ -18,9 +20,9 @@ using testing::HasSubstr;
 constexpr std::time_t kNow = 1'753'180'245;  // 2025-07-22 10:30:45 UTC, as in tests/golden/template
 
 const std::filesystem::path kGolden =
-    std::filesystem::path(TERN_SOURCE_DIR) / "tests" / "golden" / "template";
-const std::filesystem::path kFamilyTemplate = std::filesystem::path(TERN_SOURCE_DIR) / ".." /
-                                              "shared" / "spec" / "data" / "chat_template.jinja";
+    std::filesystem::path(source_dir()) / "tests" / "golden" / "template";
+const std::filesystem::path kFamilyTemplate =
+    std::filesystem::path(source_dir()) / ".." / "shared" / "spec" / "data" / "chat_template.jinja";
 
 std::string read(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);

@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "base/mapped_file.h"
+#include "base/test_paths.h"
 #include "text/pattern_syntax.h"
 #include "text/pre_tokenizer.h"
 #include "text/tokenizer.h"
@@ -18,10 +19,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kTests = fs::path(TERN_SOURCE_DIR) / "tests";
+const fs::path kTests = fs::path(source_dir()) / "tests";
 const fs::path kGolden = kTests / "golden" / "tokenizer";
 /// The model's own file, beside the repository.
-const fs::path kRealFile = fs::path(TERN_SOURCE_DIR) / "../shared/spec/data/tokenizer.json";
+const fs::path kRealFile = fs::path(source_dir()) / "../shared/spec/data/tokenizer.json";
 
 const Tokenizer* real_tokenizer() {
   static const std::optional<Tokenizer> tokenizer = [] {

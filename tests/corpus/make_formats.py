@@ -1,4 +1,4 @@
-"""Writes the first seeds of the fuzz targets of src/formats.
+"""Writes the first seeds of the fuzz targets of binary formats.
 
     python3 tests/corpus/make_formats.py
 """
@@ -82,6 +82,30 @@ def main():
 
     seed("shards", "split", folder((b"m-00001-of-00002.gguf", part(0, [], 0)),
                                    (b"m-00002-of-00002.gguf", part(1, [(b"w", [8], 0, 0)], 32))))
+
+    sums = [(b"blk.0.ffn_up_exps.weight.in_sum2", [2, 2], 0, 0), (b"blk.0.ffn_up_exps.weight.counts", [1, 2], 0, 32),
+            (b"output.weight.in_sum2", [2, 1], 0, 64), (b"output.weight.counts", [1, 1], 0, 96)]
+    numbers = b"".join(struct.pack("<4f", *row).ljust(32, b"\0") for row in (
+        (1, 2, 0, 0), (3, 0, 0, 0), (4, 5, 0, 0), (6, 0, 0, 0)))
+    seed("imatrix", "two", gguf([(b"general.type", 8, string(b"imatrix"))], sums, numbers))
+    seed("imatrix", "another_kind", gguf([(b"general.type", 8, string(b"model"))], sums, numbers))
+
+    points = b"0 1 4096 192 0x1.8p-3 0x1p+0\n1 0 0 384 0x1p-2 0x1p+1\n"
+    seed("journal", "two_points", b"\0" + points)
+    seed("journal", "cut_line", b"\0" + points + b"1 2 30")
+    seed("journal", "another_plan", b"\1" + b"tern-convert 1 123\n" + points)
+    seed("journal", "hostile", b"\0" + b"18446744073709551615 -1 1e9 x inf nan\n")
+
+    # src/engine/session_file_fuzz.cpp describes the packing.
+    def edit(kind, which, value):
+        return bytes([kind, which]) + struct.pack("<Q", value)
+
+    for base in range(4):
+        seed("session_file", f"whole_{base}", bytes([base]))
+        seed("session_file", f"edits_{base}", bytes([base]) + edit(0, 2, 2**64 - 1) + edit(1, 128, 0x30303030) +
+             edit(2, 77, 1))
+        seed("session_file", f"cut_{base}", bytes([base]) + edit(3, 200, 0))
+    seed("session_file", "bytes", b"\xffTERNSESS" + struct.pack("<II", 1, 2) + b"{}" + bytes(16))
 
 
 if __name__ == "__main__":

@@ -103,19 +103,37 @@ def check_mlx(report: tern_cli.Report, tern: str, folder: Path, plain: Path, tru
 
 def check_omni(report: tern_cli.Report, tern: str, folder: Path, config: dict, truth: dict) -> None:
     """A model with encoders beside the text tower."""
+    rng = np.random.default_rng(8)
+    encoder = "sound_encoder.encoder"
     media = {"vision_model.radio_model.model.blocks.0.attn.qkv.weight": np.ones((6, 4), np.float32),
-             "mlp1.0.weight": np.full(8, 0.1, np.float32)}
-    tower = {f"language_model.{k}": v for k, v in truth.items()} | media
+             "mlp1.0.weight": np.full(8, 0.1, np.float32),
+             f"{encoder}.subsampling.layers.0.weight": rng.random((4, 3, 2, 5), np.float32),
+             f"{encoder}.subsampling.layers.2.weight": rng.random((4, 1, 3, 3), np.float32),
+             f"{encoder}.layers.0.conv.pointwise_conv1.weight": rng.random((6, 4, 1), np.float32),
+             f"{encoder}.layers.0.conv.depthwise_conv.weight": rng.random((6, 2, 9), np.float32)}
+    left_out = {"vision_model.radio_model.input_conditioner.norm_mean": np.zeros((3, 1, 1), np.float32),
+                f"{encoder}.feature_extractor.featurizer.fb": np.ones((1, 8, 9), np.float32)}
+    # As mlx-vlm has them: the projector's layers in a list, channels last.
+    renamed = {k.replace("mlp1.", "mlp1.layers."): np.moveaxis(v, 1, -1) if k.startswith(encoder) else v
+               for k, v in media.items()}
+    tower = {f"language_model.{k}": v for k, v in truth.items()} | media | left_out
     outer = {"model_type": "NemotronH_Nano_Omni_Reasoning_V3", "llm_config": config}
     omni = tiny_model.save(folder / "omni", outer, tower)
     convert(tern, omni, folder / "omni-four", "mlx-4bit")
     ours = tensors(folder / "omni-four")
-    same = all(np.array_equal(np.array(ours[k]), media[k]) for k in media)
-    names = all(k in media or k.startswith("language_model.") for k in ours)
-    report.add("encoders are carried along", same and names, f"{len(ours)} tensors")
+    same = all(np.array_equal(np.array(ours[k]), v) for k, v in renamed.items())
+    names = all(k in renamed or k.startswith("language_model.") for k in ours)
+    report.add("encoders are carried along, as mlx-vlm names them", same and names, f"{len(ours)} tensors")
+    convert(tern, folder / "omni-four", folder / "omni-back", "bf16")
+    back = tensors(folder / "omni-back")
+    same = all(np.array_equal(np.array(back[k]), v) for k, v in media.items())
+    again = convert(tern, folder / "omni-four", folder / "omni-again", "mlx-4bit")
+    note = difference({k: v for k, v in ours.items() if k in renamed},
+                      {k: v for k, v in tensors(folder / "omni-again").items() if k in renamed})
+    report.add("and back again", same and not note and bool(again), note or f"{len(back)} tensors")
     convert(tern, omni, folder / "text-four", "mlx-4bit", "--text-only")
     note = difference(tensors(folder / "text-four"),
-                      {k.removeprefix("language_model."): v for k, v in ours.items() if k not in media})
+                      {k.removeprefix("language_model."): v for k, v in ours.items() if k not in renamed})
     report.add("--text-only is the text tower alone", not note, note or "equal")
     mlx_model.logits(folder / "text-four", [1, 2, 3])  # mlx-lm loads it
 

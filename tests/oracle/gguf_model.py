@@ -51,16 +51,12 @@ def encode(weight: np.ndarray, kind: Type, rng: np.random.Generator) -> tuple[np
     return quants.quantize(weight, kind), kind
 
 
-def write(
-    path: Path, config: dict, tensors: dict[str, np.ndarray], kind: Type, seed: int = 7
-) -> dict[str, np.ndarray]:
-    """Writes the model; returns the weights that the file holds, dequantized, in HF names."""
-    rng = np.random.default_rng(seed)
+def open_writer(path: Path, config: dict) -> gguf.GGUFWriter:
+    """A writer that has the metadata of the model."""
     pattern = config["hybrid_override_pattern"]
     moe = "E" in pattern
-    arch = "nemotron_h_moe" if moe else "nemotron_h"
-    writer = gguf.GGUFWriter(path, arch)
-    p = arch + "."
+    writer = gguf.GGUFWriter(path, "nemotron_h_moe" if moe else "nemotron_h")
+    p = writer.arch + "."
     heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
     inner = config["mamba_num_heads"] * config["mamba_head_dim"]
     ffn = {"E": config["moe_intermediate_size"], "-": config["intermediate_size"]}
@@ -96,7 +92,16 @@ def write(
         )
         writer.add_bool(p + "expert_weights_norm", config["norm_topk_prob"])
         writer.add_float32(p + "expert_weights_scale", config["routed_scaling_factor"])
+    return writer
 
+
+def write(
+    path: Path, config: dict, tensors: dict[str, np.ndarray], kind: Type, seed: int = 7
+) -> dict[str, np.ndarray]:
+    """Writes the model; returns the weights that the file holds, dequantized, in HF names."""
+    rng = np.random.default_rng(seed)
+    pattern = config["hybrid_override_pattern"]
+    writer = open_writer(path, config)
     stored: dict[str, np.ndarray] = {}
 
     def add_matrix(name: str, weight: np.ndarray) -> np.ndarray:
@@ -161,3 +166,45 @@ def write(
     writer.write_tensors_to_file()
     writer.close()
     return stored
+
+
+# GGUF's name of a matrix or vector after "blk.N.", and Hugging Face's after "layers.N.".
+LAYER_NAMES = {
+    "M": {"ssm_in.weight": "in_proj.weight", "ssm_conv1d.weight": "conv1d.weight", "ssm_conv1d.bias": "conv1d.bias",
+          "ssm_dt.bias": "dt_bias", "ssm_a": "A_log", "ssm_d": "D", "ssm_norm.weight": "norm.weight",
+          "ssm_out.weight": "out_proj.weight"},
+    "*": {"attn_q.weight": "q_proj.weight", "attn_k.weight": "k_proj.weight", "attn_v.weight": "v_proj.weight",
+          "attn_output.weight": "o_proj.weight"},
+    "E": {"ffn_gate_inp.weight": "gate.weight", "exp_probs_b.bias": "gate.e_score_correction_bias",
+          "ffn_up_shexp.weight": "shared_experts.up_proj.weight",
+          "ffn_down_shexp.weight": "shared_experts.down_proj.weight"},
+}
+
+
+def read(path: Path, config: dict) -> dict[str, np.ndarray]:
+    """The weights of a file, dequantized by the package, in Hugging Face's names and shapes."""
+    stored = {}
+    for tensor in gguf.GGUFReader(path).tensors:
+        value = quants.dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
+        stored[tensor.name] = value.reshape([int(n) for n in tensor.shape[::-1]])
+    found = {
+        "backbone.embeddings.weight": stored["token_embd.weight"],
+        "backbone.norm_f.weight": stored["output_norm.weight"],
+        "lm_head.weight": stored["output.weight"],
+    }
+    for index, kind in enumerate(config["hybrid_override_pattern"]):
+        block, mixer = f"blk.{index}.", f"backbone.layers.{index}.mixer."
+        found[f"backbone.layers.{index}.norm.weight"] = stored[block + "attn_norm.weight"]
+        for ours, theirs in LAYER_NAMES[kind].items():
+            value = stored[block + ours]
+            if ours == "ssm_conv1d.weight":
+                value = value[:, None, :]
+            elif ours == "ssm_a":
+                value = np.log(-value.astype(np.float64)).astype(np.float32).reshape(-1)
+            elif ours in ("ssm_d", "ssm_norm.weight"):
+                value = value.reshape(-1)
+            found[mixer + theirs] = np.ascontiguousarray(value)
+        for side in ("up", "down") if kind == "E" else ():
+            for expert, value in enumerate(stored[f"{block}ffn_{side}_exps.weight"]):
+                found[f"{mixer}experts.{expert}.{side}_proj.weight"] = np.ascontiguousarray(value)
+    return found

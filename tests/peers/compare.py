@@ -24,6 +24,7 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/oracle"))
 
+import pages  # noqa: E402
 import tern_cli  # noqa: E402
 import tiny_model  # noqa: E402
 
@@ -155,10 +156,10 @@ def versions(*packages: str) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tern", required=True, help="the program")
-    parser.add_argument("--report", type=Path, help="write the tables to this Markdown file")
+    parser.add_argument("--report", type=Path, help="write the tables into this page")
     parser.add_argument("--only", choices=("transformers", "llama"))
     options = parser.parse_args()
-    text = ["# Peers", "", "Made by `scripts/peers`. Relative error is ||a - b|| / ||b|| over the logits of all positions.", ""]
+    text = []
     good = True
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -180,7 +181,7 @@ def main() -> int:
                      "| model, type | tern, scalar | tern, fast | llama.cpp | tern, fast, from llama.cpp | tern | llama.cpp |",
                      "|---|---|---|---|---|---|---|", *rows, ""]
     if options.report and not options.only:
-        options.report.write_text("\n".join(text))
+        pages.write(options.report, "tests/peers/compare.py --report", text)
     return 0 if good else 1
 
 

@@ -55,7 +55,7 @@ TEST(ConvertProgram, ADryRunPrintsTheBytesAndWritesNothing) {
 }
 
 TEST(ConvertProgram, KilledAtAnyMomentItGoesOnToTheSameBytes) {
-  // TERN_KILLS=50 for a long run.
+  // TERN_KILLS=50 in ctest -C long.
   const char* const wish = std::getenv("TERN_KILLS");
   const int kills = wish == nullptr ? 10 : std::atoi(wish);
   const TemporaryFolder folder;
@@ -133,6 +133,37 @@ TEST(ConvertProgram, AFullDiskLeavesNothingUnderTheFinalName) {
   }
   EXPECT_TRUE(fs::exists(disk / "model/config.json"));
   ::umount(disk.c_str());
+}
+
+TEST(ImatrixProgram, WritesWhatConvertReads) {
+  const TemporaryFolder folder;
+  const auto text = folder.write("text.txt", "<|im_start|>user\nSolve: 17 * 23<|im_end|>\n");
+  const auto to = folder.file("imatrix.gguf");
+  const auto made =
+      run_tern({"imatrix", "-m", "demo", "-f", text, "--special", "-o", to, "--json"});
+  ASSERT_EQ(made.status, 0) << made.err;
+  const auto report = json::parse(made.out);
+  EXPECT_EQ(report.at("chunks").to_number<int>(), 1);
+  EXPECT_GT(report.at("tokens").to_number<int>(), 10);
+  EXPECT_GT(report.at("unseen").to_number<int>(), 0);  // so few tokens do not reach all experts
+  EXPECT_EQ(run_tern({"convert", "demo", folder.file("with"), "--to", "mlx-2bit", "--imatrix", to})
+                .status,
+            0);
+  EXPECT_EQ(run_tern({"convert", "demo", folder.file("without"), "--to", "mlx-2bit"}).status, 0);
+  EXPECT_NE(files_of(folder.file("with")), files_of(folder.file("without")));
+  EXPECT_EQ(run_tern({"imatrix", "-m", "demo", "-f", text}).status, 64);
+  EXPECT_EQ(run_tern({"imatrix", "-m", "demo", "-f", text, "-o", folder.path()}).status, 64);
+}
+
+TEST(ImatrixProgram, InterruptedItLeavesNoFile) {
+  const TemporaryFolder folder;
+  Process process(Invocation{.arguments = {"imatrix", "demo", "--windows", "200", "-c", "2048",
+                                           "-o", folder.file("imatrix.gguf")}},
+                  Process::Streams::terminal);
+  EXPECT_TRUE(process.wait_for("squaring inputs"));
+  process.signal(SIGINT);
+  EXPECT_EQ(process.finish().status, 130);
+  EXPECT_TRUE(fs::is_empty(folder.path()));
 }
 
 TEST(ConvertProgram, RefusesWhatItCannotDo) {

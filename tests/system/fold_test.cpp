@@ -3,6 +3,7 @@
 
 #include <boost/json.hpp>
 
+#include "base/test_paths.h"
 #include "process.h"
 
 namespace tern::system {
@@ -52,7 +53,7 @@ TEST(FoldProgram, RefusesWhatItCannotDo) {
   refused({"fold"}, 64, "SRC");
   refused({"fold", "demo"}, 64, "DST");
   refused({"fold", "demo", folder.path().string() + "/no/such"}, 74, "cannot create");
-  refused({"fold", TERN_SOURCE_DIR "/tests/golden/model/gguf-q8_0", folder.file("x")}, 65,
+  refused({"fold", source_dir() + "/tests/golden/model/gguf-q8_0", folder.file("x")}, 65,
           "safetensors");
   refused({"generate", "demo", "--fold", "-p", "x"}, 64, "rotates nothing");
   ASSERT_EQ(run_tern({"fold", "demo", folder.file("once")}).status, 0);

@@ -147,10 +147,11 @@ class EndToEnd(HubTest):
         self.assertIn(PARENT, text)
         self.assertEqual(self.hub.requests, [])
 
-    def test_on_a_terminal_it_is_downloaded(self) -> None:
+    def on_a_terminal(self, *arguments: str) -> bytes:
+        """What a program that succeeds shows there on standard error."""
         main, other = pty.openpty()
-        process = subprocess.Popen([TERN, "tokenize", "-m", PARENT, "Hello"], stdin=other, stdout=subprocess.PIPE,
-                                   stderr=other, env=self.environment(TERM="xterm"))
+        process = subprocess.Popen([TERN, *arguments], stdin=other, stdout=subprocess.PIPE, stderr=other,
+                                   env=self.environment(TERM="xterm", COLUMNS="120"))
         os.close(other)
         shown = b""
         while process.poll() is None and select.select([main], [], [], PATIENCE)[0]:
@@ -160,9 +161,18 @@ class EndToEnd(HubTest):
                 break
         process.wait(PATIENCE)
         self.assertEqual(process.returncode, 0, shown)
-        self.assertIn(b"downloading", shown)
         process.stdout.close()
         os.close(main)
+        return shown
+
+    def test_on_a_terminal_it_is_downloaded(self) -> None:
+        self.assertIn(b"downloading", self.on_a_terminal("tokenize", "-m", PARENT, "Hello"))
+
+    def test_pull_shows_a_bar_for_each_file_and_one_for_all(self) -> None:
+        self.hub.faults.append(Fault("/cdn/", "slow", value=4_000_000))
+        shown = self.on_a_terminal("pull", "owner/big")
+        self.assertRegex(shown, rb"model\.safetensors +\[[#-]+\]")
+        self.assertRegex(shown, rb"downloading +\[[#-]+\]")
 
     def test_what_is_no_model_explains_itself(self) -> None:
         self.fails(64, "has no weights", "generate", "-m", "RotorQuant", "-p", "Hi")
@@ -199,10 +209,13 @@ class Pull(HubTest):
         self.succeeds("pull", "owner/private")
 
     def test_gated_missing_offline_and_unreachable_say_what_to_do(self) -> None:
-        self.assertIn("HF_TOKEN", self.fails(STATUS_DENIED, "on request only", "pull", "owner/gated"))
+        for token in ({}, {"HF_TOKEN": "hf_of_somebody_else"}):
+            gated = self.fails(STATUS_DENIED, "terms to be accepted", "pull", "owner/gated", **token)
+            self.assertIn("HF_TOKEN", gated)
+            self.assertIn(f"accept them on {self.hub.environment(self.folder)['HF_ENDPOINT']}/owner/gated,", gated)
         self.fails(66, "no such repository", "pull", "owner/none")
         self.fails(66, "no such revision", "pull", "owner/big", "--revision", "v9")
-        self.fails(STATUS_UNAVAILABLE, "HF_HUB_OFFLINE", "pull", "owner/big", HF_HUB_OFFLINE="1")
+        self.fails(78, "HF_HUB_OFFLINE", "pull", "owner/big", HF_HUB_OFFLINE="1")
         self.fails(STATUS_UNAVAILABLE, "connect", "pull", "owner/big", HF_ENDPOINT="http://127.0.0.1:9")
         self.fails(64, "HF_ENDPOINT", "pull", "owner/big", HF_ENDPOINT="gopher://x")
 
@@ -415,7 +428,7 @@ class ListAndRemove(HubTest):
         self.succeeds("rm", "owner/big", "-y")
 
 
-STATUS_DENIED, STATUS_UNAVAILABLE = 64, 75
+STATUS_DENIED, STATUS_UNAVAILABLE = 77, 68
 
 if __name__ == "__main__":
     TERN, DEMO = (Path(argument).resolve() for argument in sys.argv[1:3])

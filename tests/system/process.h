@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/test_paths.h"
+
 namespace tern::system {
 
 using Seconds = std::chrono::duration<double>;
@@ -22,7 +24,7 @@ struct Invocation {
   std::string input = {};
   std::map<std::string, std::string> environment = {};  ///< on top of a small fixed one
   std::filesystem::path folder = {};                    ///< to run in; "" for the present one
-  std::string program = TERN_BINARY_DIR "/tern";
+  std::string program = binary_dir() + "/tern";
 };
 
 struct Outcome {

@@ -3,6 +3,7 @@
 
 #include <set>
 
+#include "base/test_paths.h"
 #include "process.h"
 
 namespace tern::system {
@@ -129,13 +130,13 @@ TEST(Program, NamesFromOutsideCannotSteerTheTerminal) {
 }
 
 TEST(Program, AFullDiskIsAnError) {
-  const auto outcome = run_bash(TERN_BINARY_DIR "/tern help >/dev/full");
+  const auto outcome = run_bash(binary_dir() + "/tern help >/dev/full");
   EXPECT_EQ(outcome.status, 74);
   EXPECT_THAT(outcome.err, StartsWith("tern: error: standard output: cannot write"));
 }
 
 TEST(Program, AClosedStandardOutputIsAnError) {
-  const auto outcome = run_bash(TERN_BINARY_DIR "/tern help >&-");
+  const auto outcome = run_bash(binary_dir() + "/tern help >&-");
   EXPECT_EQ(outcome.status, 74);
   EXPECT_THAT(outcome.err, StartsWith("tern: error: standard output: cannot write"));
 }
@@ -185,7 +186,7 @@ TEST(Completion, BashCompletesCommandsOptionsAndValues) {
 }
 
 TEST(Documentation, NamesEveryOptionAndNoOther) {
-  const auto text = read_file(TERN_SOURCE_DIR "/docs/cli.md");
+  const auto text = read_file(source_dir() + "/docs/cli.md");
   ASSERT_THAT(text, HasSubstr("tern generate"));
   std::string helps;
   for (const std::string command : kCommands) {
@@ -225,7 +226,7 @@ TEST(Quantize, WritesAModelThatAnswers) {
 
 TEST(Program, SaysSoWhenAModelFileIsCutShortWhileInUse) {
   const TemporaryFolder folder;
-  const std::filesystem::path demo = TERN_SOURCE_DIR "/demo/model";
+  const std::filesystem::path demo = source_dir() + "/demo/model";
   std::filesystem::copy(demo, folder.path() / "model");
   Process chat({.arguments = {"chat", (folder.path() / "model").string(), "--threads", "2"}});
   chat.send("Hello\n");

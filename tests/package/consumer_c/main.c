@@ -206,6 +206,91 @@ static void check_sessions(const tern_model* model, const uint32_t* prompt, size
   EXPECT(tern_session_new(model, "turbo99", &session) == TERN_USAGE);
 }
 
+/* NULL wherever a pointer is taken, and numbers that nobody means. */
+static void check_hostile(tern_model* model) {
+  tern_session* session = NULL;
+  tern_model* other = NULL;
+  uint32_t* tokens = NULL;
+  uint32_t wild[2] = {UINT32_MAX, 5};
+  const uint32_t* held = NULL;
+  const float* logits = NULL;
+  char* text = NULL;
+  size_t n = 0;
+  EXPECT_OK(tern_session_new(model, NULL, &session));
+  tern_model_info info = TERN_MODEL_INFO_INIT;
+  EXPECT(tern_model_get_info(NULL, &info) == TERN_USAGE);
+  EXPECT(tern_model_get_info(model, NULL) == TERN_USAGE);
+  info.size = SIZE_MAX;
+  EXPECT(tern_model_get_info(model, &info) == TERN_USAGE);
+  EXPECT(tern_apply_chat_template(NULL, "[]", NULL, &text) == TERN_USAGE);
+  EXPECT(tern_apply_chat_template(model, NULL, NULL, &text) == TERN_USAGE);
+  EXPECT(tern_apply_chat_template(model, "[]", NULL, NULL) == TERN_USAGE);
+  EXPECT(tern_tokenize(NULL, "x", 1, 0, &tokens, &n) == TERN_USAGE);
+  EXPECT(tern_tokenize(model, NULL, 1, 0, &tokens, &n) == TERN_USAGE);
+  EXPECT(tern_tokenize(model, "x", 1, 0, NULL, &n) == TERN_USAGE);
+  EXPECT(tern_tokenize(model, "x", 1, 0, &tokens, NULL) == TERN_USAGE);
+  EXPECT(tern_detokenize(NULL, wild, 1, 0, &text, NULL) == TERN_USAGE);
+  EXPECT(tern_detokenize(model, NULL, 1, 0, &text, NULL) == TERN_USAGE);
+  EXPECT(tern_detokenize(model, wild, 1, 0, NULL, NULL) == TERN_USAGE);
+  EXPECT(tern_end_tokens(NULL, &tokens, &n) == TERN_USAGE);
+  EXPECT(tern_end_tokens(model, NULL, &n) == TERN_USAGE);
+  EXPECT(tern_session_new(NULL, NULL, &session) == TERN_USAGE);
+  EXPECT(tern_session_new(model, NULL, NULL) == TERN_USAGE);
+  EXPECT(tern_session_reset(NULL) == TERN_USAGE);
+  EXPECT(tern_session_fork(NULL, &session) == TERN_USAGE);
+  EXPECT(tern_session_fork(session, NULL) == TERN_USAGE);
+  EXPECT(tern_session_mark(NULL) == TERN_USAGE);
+  EXPECT(tern_session_truncate(NULL, 0) == TERN_USAGE);
+  EXPECT(tern_session_truncate(session, SIZE_MAX) == TERN_USAGE);
+  EXPECT(tern_session_save(NULL, "x", NULL) == TERN_USAGE);
+  EXPECT(tern_session_save(session, NULL, NULL) == TERN_USAGE);
+  EXPECT(tern_session_load(NULL, "x", &session, NULL) == TERN_USAGE);
+  EXPECT(tern_session_load(model, NULL, &session, NULL) == TERN_USAGE);
+  EXPECT(tern_session_load(model, "x", NULL, NULL) == TERN_USAGE);
+  EXPECT(tern_cancel_new(NULL) == TERN_USAGE);
+  tern_cancel_request(NULL);
+  tern_cancel_reset(NULL);
+  EXPECT(tern_session_read(NULL, wild, 1, NULL) == TERN_USAGE);
+  EXPECT(tern_session_read(session, NULL, 1, NULL) == TERN_USAGE);
+  EXPECT(tern_session_read(session, wild, 1, NULL) != TERN_OK);
+  EXPECT(tern_session_read(session, wild, SIZE_MAX, NULL) == TERN_TOO_LARGE);
+  EXPECT(tern_session_logits(NULL, &logits, &n) == TERN_USAGE);
+  EXPECT(tern_session_logits(session, NULL, &n) == TERN_USAGE);
+  EXPECT(tern_session_logits(session, &logits, &n) == TERN_USAGE);
+  EXPECT(tern_session_tokens(NULL, &held, &n) == TERN_USAGE);
+  EXPECT(tern_session_tokens(session, &held, NULL) == TERN_USAGE);
+  EXPECT(tern_generate(NULL, wild, 1, NULL, NULL, NULL, NULL, NULL) == TERN_USAGE);
+  EXPECT(tern_generate(session, wild, 1, NULL, NULL, NULL, NULL, NULL) != TERN_OK);
+  EXPECT(tern_generate(session, wild, SIZE_MAX, NULL, NULL, NULL, NULL, NULL) == TERN_TOO_LARGE);
+
+  const uint32_t fine[] = {1000};
+  const char* const stops[] = {"x", NULL};
+  tern_generate_options options = TERN_GENERATE_OPTIONS_INIT;
+  options.temperature = NAN;
+  EXPECT(tern_generate(session, fine, 1, &options, NULL, NULL, NULL, NULL) == TERN_USAGE);
+  options.temperature = INFINITY;
+  EXPECT(tern_generate(session, fine, 1, &options, NULL, NULL, NULL, NULL) == TERN_USAGE);
+  options = (tern_generate_options)TERN_GENERATE_OPTIONS_INIT;
+  options.top_p = NAN;
+  EXPECT(tern_generate(session, fine, 1, &options, NULL, NULL, NULL, NULL) == TERN_USAGE);
+  options = (tern_generate_options)TERN_GENERATE_OPTIONS_INIT;
+  options.stops = 2; /* and no stop */
+  EXPECT(tern_generate(session, fine, 1, &options, NULL, NULL, NULL, NULL) == TERN_USAGE);
+  options.stop = stops;
+  EXPECT(tern_generate(session, fine, 1, &options, NULL, NULL, NULL, NULL) == TERN_USAGE);
+  options.size = 3;
+  EXPECT(tern_generate(session, fine, 1, &options, NULL, NULL, NULL, NULL) == TERN_USAGE);
+  tern_load_options load_options = TERN_LOAD_OPTIONS_INIT;
+  load_options.threads = SIZE_MAX;
+  EXPECT(tern_model_load("demo", &load_options, &other) != TERN_OK && other == NULL);
+  EXPECT(tern_model_load("", NULL, &other) == TERN_USAGE && other == NULL);
+  EXPECT(strcmp(tern_status_name((tern_status)99), "unknown") == 0);
+  EXPECT(strcmp(tern_status_name(TERN_OFFLINE), "offline") == 0);
+  EXPECT(tern_session_position(session) == 0);
+  EXPECT_OK(tern_session_read(session, fine, 1, NULL));
+  tern_session_free(session);
+}
+
 int main(void) {
   EXPECT(tern_c_api_version() >= TERN_C_API_VERSION);
   EXPECT(tern_version()[0] >= '0' && tern_version()[0] <= '9');
@@ -221,6 +306,7 @@ int main(void) {
   EXPECT(end_count > 0);
   tern_free(ends);
   check_generate(model, prompt, count);
+  check_hostile(model);
 
   char path[64];
   snprintf(path, sizeof path, "consumer_c.%lx.session", (unsigned long)(uintptr_t)prompt);

@@ -204,8 +204,11 @@ def prepare(
     quantized_kv_start: int = DEFAULT_QUANTIZED_KV_START,
     prompt_progress_callback: Callable[[int, int], Any] | None = None,
     input_embeddings: Any = None,
+    **unknown: Any,
 ) -> _Step:
     """Checks what generate_step is given."""
+    for name in unknown:
+        raise unexpected("generate_step", name)
     if not isinstance(model, Model):
         raise TypeError(f"model must be what load returned, not {type(model).__name__}")
     if input_embeddings is not None:
@@ -228,6 +231,23 @@ def prepare(
     check_room(model, cache, tokens.size)
     return _Step(tokens, model, cache, choice, int(max_tokens), prefill_step_size,
                  prompt_progress_callback or (lambda done, total: None), prompt_cache is not None)
+
+
+#: What belongs to a sampler, and to a processor.
+_OF_SAMPLERS = {"temp", "temperature", "top_p", "min_p", "top_k", "xtc_probability", "seed"}
+_OF_PROCESSORS = {"repetition_penalty", "repetition_context_size", "presence_penalty",
+                  "frequency_penalty", "logit_bias"}
+
+
+def unexpected(function: str, name: str) -> TypeError:
+    """The error for an argument that does not exist, which says where it would be right."""
+    hint = ""
+    if name in _OF_SAMPLERS:
+        hint = " (sample_utils.make_sampler takes it; its result is the argument sampler)"
+    elif name in _OF_PROCESSORS:
+        hint = (" (sample_utils.make_logits_processors takes it; its result is the argument "
+                "logits_processors)")
+    return TypeError(f"{function}() got an unexpected keyword argument {name!r}{hint}")
 
 
 def generate_step(
