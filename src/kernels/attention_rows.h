@@ -59,15 +59,16 @@ struct RowTiles {
   }
 };
 
-/// Rows of the next tile of `left`: 16, 6, 5, 4, 2 or 1; those of six are cut into nearly equal
-/// ones.
+/// Rows of the next tile of `left`: 16, 4, 2 or 1; with a limit of six 6, 5, 4, 2 or 1, cut into
+/// nearly equal ones.
 inline std::size_t next_tile(std::size_t left, std::size_t limit) {
   if (limit == 6 && left > limit) {
     const std::size_t tiles = (left + limit - 1) / limit;
     left = (left + tiles - 1) / tiles;
   }
   const std::size_t rows = std::min(left, limit);
-  return rows >= 16 ? 16 : rows >= 7 ? 4 : rows == 3 ? 2 : rows;
+  if (limit != 6 && rows >= 4) return rows >= 16 ? 16 : 4;
+  return rows == 3 ? 2 : rows;
 }
 
 /// Greatest magnitude of what is rounded to 16 bits.

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "kernels/attention_rows.h"
 #include "kernels/guarded.h"
 #include "tensor/buffer.h"
 #include "tensor/half.h"
@@ -255,6 +256,17 @@ TEST_P(Attention, PassesANanOn) {
     q[3] = std::numeric_limits<float>::quiet_NaN();
     for (const float v : run(cache, q, 1, 1, GetParam())) EXPECT_TRUE(std::isnan(v));
   }
+}
+
+TEST(AttentionForms, CutRowsIntoTilesThatTheyHave) {
+  for (const std::size_t limit : {4uz, 6uz, 16uz})
+    for (std::size_t rows = 1; rows <= 130; ++rows)
+      for (std::size_t left = rows, n = 0; left > 0; left -= n) {
+        n = next_tile(left, limit);
+        ASSERT_TRUE(n <= std::min(left, limit)) << n << " of " << left << ", limit " << limit;
+        ASSERT_TRUE(n == 1 || n == 2 || n == 4 || n == 16 || (limit == 6 && (n == 5 || n == 6)))
+            << n << " of " << left << ", limit " << limit;
+      }
 }
 
 TEST(AttentionForms, AgreeBitForBit) {
