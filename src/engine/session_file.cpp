@@ -59,7 +59,9 @@ Result<state::KvConfig> kv_from_json(const Engine& engine, const json::object& h
   TERN_TRY(options.recent, get_uint(object, "recent", where));
   TERN_TRY(options.quantized_start, get_uint(object, "quantized_start", where));
   TERN_TRY(options.full_layers, layers_of(object, where));
-  return engine.kv_config(options);
+  auto config = engine.kv_config(options);
+  if (config) return config;
+  return fail(ErrorCode::corrupt, "the cache of the header: " + config.error().what, where);
 }
 
 /// Counts and hashes what goes into a file.

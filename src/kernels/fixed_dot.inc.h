@@ -202,11 +202,14 @@ TERN_FIXED void dot_rows(const Matrix& m, std::size_t begin, std::size_t end,
     if constexpr (kMostTokens >= 4)
       for (; left >= 4; left -= 4, x += 4 * stride, to += 4 * y_stride)
         dot_group<Format, 4>(m, r, rows, x, stride, to, y_stride);
-    if constexpr (kMostTokens >= 2)
+    if constexpr (kMostTokens >= 2) {
       for (; left >= 2; left -= 2, x += 2 * stride, to += 2 * y_stride)
         dot_group<Format, 2>(m, r, rows, x, stride, to, y_stride);
-    for (; left > 0; --left, x += stride, to += y_stride)
-      dot_group<Format, 1>(m, r, rows, x, stride, to, y_stride);
+      if (left > 0) dot_group<Format, 1>(m, r, rows, x, stride, to, y_stride);
+    } else {
+      for (; left > 0; --left, x += stride, to += y_stride)
+        dot_group<Format, 1>(m, r, rows, x, stride, to, y_stride);
+    }
   }
 }
 

@@ -295,9 +295,13 @@ TERN_WORD Eight plane_scales(const std::byte* p, const Matrix& matrix) {
     std::memcpy(values, p, 4 * count);
     v = load_eight(values);
   } else {
-    const Bytes bits = count == 8   ? load16(p)
-                       : count == 4 ? sixteen_bytes(u64_at(p), 0)
-                                    : sixteen_bytes(u32_at(p), 0);
+    Bytes bits;
+    if (count == 8)
+      bits = load16(p);
+    else if (count == 4)
+      bits = first_bytes(u64_at(p));
+    else
+      bits = first_bytes(u32_at(p));
     v = matrix.scale_type == DType::f16 ? f16_bits_to_floats(bits) : bf16_bits_to_floats(bits);
   }
   if (count == 4) return each_twice(v);

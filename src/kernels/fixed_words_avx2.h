@@ -271,6 +271,13 @@ TERN_WORD Eight load_eight(const float* p) {
 TERN_WORD Bytes sixteen_bytes(std::uint64_t low, std::uint64_t high) {
   return _mm_set_epi64x(static_cast<long long>(high), static_cast<long long>(low));
 }
+/// Eight bytes, or four; the others are zero.
+TERN_WORD Bytes first_bytes(std::uint64_t v) {
+  return _mm_cvtsi64_si128(static_cast<long long>(v));
+}
+TERN_WORD Bytes first_bytes(std::uint32_t v) {
+  return _mm_cvtsi32_si128(static_cast<int>(v));
+}
 TERN_WORD Bytes bytes_minus(Bytes v, int n) {
   return _mm_sub_epi8(v, _mm_set1_epi8(static_cast<char>(n)));
 }
@@ -290,7 +297,7 @@ TERN_WORD Eight bytes_to_floats(Bytes v) {
   return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(v));
 }
 TERN_WORD Eight bytes_to_floats(std::uint64_t v) {
-  return bytes_to_floats(sixteen_bytes(v, 0));
+  return bytes_to_floats(first_bytes(v));
 }
 TERN_WORD Eight signed_to_floats(Bytes v) {
   return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(v));

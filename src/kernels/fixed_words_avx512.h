@@ -20,8 +20,9 @@ using namespace quant::avx512;
 using fixed_avx2::bf16_bits_to_floats, fixed_avx2::Bytes, fixed_avx2::bytes_minus;
 using fixed_avx2::bytes_to_floats, fixed_avx2::each_four_times, fixed_avx2::each_twice;
 using fixed_avx2::Eight, fixed_avx2::even_then_odd, fixed_avx2::even_u16;
-using fixed_avx2::f16_bits_to_floats, fixed_avx2::half_e8m0, fixed_avx2::interleaved;
-using fixed_avx2::last_bytes, fixed_avx2::load_eight, fixed_avx2::minus_all, fixed_avx2::nibbles_of;
+using fixed_avx2::f16_bits_to_floats, fixed_avx2::first_bytes, fixed_avx2::half_e8m0;
+using fixed_avx2::interleaved, fixed_avx2::last_bytes, fixed_avx2::load_eight;
+using fixed_avx2::minus_all, fixed_avx2::nibbles_of;
 using fixed_avx2::odd_u16, fixed_avx2::scale_all, fixed_avx2::signed_to_floats;
 using fixed_avx2::sixteen_bytes, fixed_avx2::spread_nibbles, fixed_avx2::spread_pairs;
 

@@ -226,6 +226,9 @@ TERN_WORD Eight load_eight(const float* p) {
 TERN_WORD Bytes sixteen_bytes(std::uint64_t low, std::uint64_t high) {
   return vreinterpretq_u8_u64(uint64x2_t{low, high});
 }
+TERN_WORD Bytes first_bytes(std::uint64_t v) {
+  return sixteen_bytes(v, 0);
+}
 TERN_WORD Bytes bytes_minus(Bytes v, int n) {
   return vsubq_u8(v, vdupq_n_u8(static_cast<std::uint8_t>(n)));
 }
