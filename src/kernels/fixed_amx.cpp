@@ -32,7 +32,7 @@ class MatrixUnit {
     } config;
     for (std::size_t sums = 0; sums < 4; ++sums) config.bytes[sums] = 64, config.rows[sums] = 16;
     config.bytes[4] = static_cast<std::uint16_t>(bytes), config.rows[4] = 16;  // codes
-    for (const std::size_t x : {5, 6})  // high and low bytes of activations
+    for (const std::size_t x : {5uz, 6uz})  // high and low bytes of activations
       config.bytes[x] = 64, config.rows[x] = static_cast<std::uint8_t>(bytes / 4);
     asm volatile("ldtilecfg %0" : : "m"(config));
   }
