@@ -4,7 +4,11 @@
 #include <atomic>
 #include <cstdlib>
 
-#if defined(__aarch64__) && defined(__APPLE__)
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
 #include <sys/sysctl.h>
 #elif defined(__aarch64__) && defined(__linux__)
 #include <asm/hwcap.h>
@@ -17,6 +21,25 @@ namespace {
 constexpr std::array kAll = {Isa::scalar, Isa::neon, Isa::avx2, Isa::avx512, Isa::amx};
 
 std::atomic<int> chosen{-1};
+std::atomic<bool> forced{false};
+
+#if defined(__x86_64__)
+/// Tiles and their products of bytes, state that the kernel saves, and its leave to use them:
+/// without asking, the first tile ends the process. The leave is the whole process's.
+/// @source Intel SDM vol. 1, chapter 18; Linux, Documentation/arch/x86/xstate.rst
+bool amx_permitted() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned kTileAndInt8 = 3u << 24, kOsxsave = 1u << 27, kTileState = 3u << 17;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0 || (d & kTileAndInt8) != kTileAndInt8)
+    return false;
+  if (__get_cpuid(1, &a, &b, &c, &d) == 0 || (c & kOsxsave) == 0) return false;
+  unsigned low = 0, high = 0;
+  asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  if ((low & kTileState) != kTileState) return false;
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM
+  return ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+#endif
 
 #if defined(__aarch64__) && defined(__APPLE__)
 bool has(const char* feature) {
@@ -64,6 +87,12 @@ bool supported(Isa isa) {
       return supported(Isa::avx2) && __builtin_cpu_supports("avx512f") != 0 &&
              __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512vl") != 0 &&
              __builtin_cpu_supports("avx512dq") != 0;
+    case Isa::amx: {
+      static const bool permitted = supported(Isa::avx512) &&
+                                    __builtin_cpu_supports("avx512vnni") != 0 &&
+                                    __builtin_cpu_supports("avx512vbmi") != 0 && amx_permitted();
+      return permitted;
+    }
 #elif defined(__aarch64__)
     case Isa::neon:
       return true;
@@ -101,6 +130,7 @@ Result<Isa> select_isa(std::string_view requested) {
     where = "TERN_ISA";
   }
   Isa isa = best_isa();
+  forced.store(!requested.empty(), std::memory_order_relaxed);
   if (!requested.empty()) {
     const Isa* known = nullptr;
     for (const Isa& candidate : kAll)
@@ -122,6 +152,10 @@ Isa active_isa() {
   const int isa = chosen.load(std::memory_order_relaxed);
   if (isa >= 0) return static_cast<Isa>(isa);
   return select_isa().value_or(best_isa());
+}
+
+bool isa_is_forced() {
+  return forced.load(std::memory_order_relaxed);
 }
 
 }  // namespace tern

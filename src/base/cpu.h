@@ -35,4 +35,7 @@ Result<Isa> select_isa(std::string_view requested = {});
 /// The chosen one; the best (or TERN_ISA, if valid) when select_isa was never called.
 Isa active_isa();
 
+/// Whether somebody asked for it. If not, a form that proves slower here may be passed over.
+bool isa_is_forced();
+
 }  // namespace tern

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/fixed_amx.h"
+
 namespace tern::kernels {
 namespace {
 
@@ -181,6 +183,14 @@ const FixedKernels* fixed_kernels(const quant::Matrix& weight, Isa isa) {
   static_cast<void>(weight);
   static_cast<void>(isa);
   return nullptr;
+}
+
+FixedTiles fixed_tiles(const FixedKernels& kernels, Isa isa) {
+#if defined(__x86_64__)
+  if (isa == Isa::amx && kernels.bytes != nullptr && fixed_amx::chosen()) return fixed_amx::kTiles;
+#endif
+  static_cast<void>(isa);
+  return {kernels.together, kernels.most_units, nullptr, kernels.tiles};
 }
 
 void make_units(const FixedLayout& layout, std::span<const float> x, FixedUnit* units) {

@@ -67,12 +67,33 @@ struct alignas(64) FixedUnit {
 
 /// 128 activations each of 16 tokens, token by token in the lanes.
 struct alignas(64) FixedTile {
-  std::int32_t pairs[4][16][16];  ///< [block][4 j + e / 2][token]: two q; or as TileOrder says
+  std::int32_t pairs[4][16][16];  ///< [block][4 j + e / 2][token]: two q; or as TileOrder says, or
+                                  ///< bytes (fixed_amx.h)
   float d[4][16];                 ///< [block][token]
   float scaled_sum[2][4][16];     ///< [half][block][token]
 };
 
 inline constexpr std::size_t kTileTokens = 16;
+
+/// Sixteen rows as bytes, and their factors.
+struct alignas(64) BytePanel {
+  static constexpr std::size_t kUnits = 8;  ///< that are unpacked at a time
+
+  std::uint8_t codes[kUnits][4][16][32];  ///< [unit][block][row][8 j + e]
+  float d[kUnits][2][64];                 ///< [unit][half][16 (row / 4) + 4 block + row % 4]
+  float m[kUnits][2][64];                 ///< of 1
+};
+
+/// What products of bytes need of a format whose codes fit into them.
+struct FixedBytes {
+  bool is_signed;  ///< what `unpack` gives
+  bool minima;     ///< whether there are factors of 1
+
+  /// Units [first, first + count) of up to 16 rows; `first` is even. Rows that do not exist repeat
+  /// others.
+  void (*unpack)(const quant::Matrix& weight, std::size_t first_row, std::size_t rows,
+                 std::size_t first, std::size_t count, BytePanel& panel);
+};
 
 /// One storage format on one instruction set.
 struct FixedKernels {
@@ -92,10 +113,26 @@ struct FixedKernels {
   void (*tiles)(const quant::Matrix& weight, std::size_t begin, std::size_t end,
                 const FixedTile* tiles, std::size_t stride, std::size_t tokens, float* y,
                 std::size_t y_stride);
+
+  const FixedBytes* bytes;  ///< null where codes are wider, or nothing needs them
+};
+
+/// A product of many tokens: as the last members of FixedKernels.
+struct FixedTiles {
+  std::size_t together, most_units;
+
+  /// What is done to the tiles of make_tiles first, if anything.
+  void (*prepare)(std::span<FixedTile> tiles);
+
+  void (*multiply)(const quant::Matrix& weight, std::size_t begin, std::size_t end,
+                   const FixedTile* tiles, std::size_t stride, std::size_t tokens, float* y,
+                   std::size_t y_stride);
 };
 
 /// Null when weights of this format, or this CPU, have no such form.
 const FixedKernels* fixed_kernels(const quant::Matrix& weight, Isa isa);
+/// The fastest form for many tokens: that of `kernels`, or of AMX.
+FixedTiles fixed_tiles(const FixedKernels& kernels, Isa isa);
 namespace fixed_avx2 {
 const FixedKernels* kernels(const quant::Matrix& weight);
 }

@@ -33,13 +33,16 @@ constexpr TileOrder kTile = TileOrder::pairs;
 // then
 #include "kernels/fixed_sums_pairs.inc.h"
 // then
+#include "kernels/fixed_unpack_bytes.inc.h"
+// then
 #include "kernels/fixed_dot.inc.h"
 #undef TERN_UNIT
 #undef TERN_FIXED
 
 bool supported() {
   return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0 &&
-         __builtin_cpu_supports("f16c") != 0 && __builtin_cpu_supports("bmi2") != 0;
+         __builtin_cpu_supports("f16c") != 0 && __builtin_cpu_supports("bmi") != 0 &&
+         __builtin_cpu_supports("bmi2") != 0;
 }
 
 }  // namespace

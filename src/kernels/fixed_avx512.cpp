@@ -33,6 +33,8 @@ constexpr TileOrder kTile = TileOrder::pairs;
 // then
 #include "kernels/fixed_sums_pairs.inc.h"
 // then
+#include "kernels/fixed_unpack_bytes.inc.h"
+// then
 #include "kernels/fixed_dot.inc.h"
 #undef TERN_UNIT
 #undef TERN_FIXED
@@ -41,7 +43,7 @@ bool supported() {
   return __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
          __builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512dq") != 0 &&
          __builtin_cpu_supports("avx512vnni") != 0 && __builtin_cpu_supports("avx512vbmi") != 0 &&
-         __builtin_cpu_supports("bmi2") != 0;
+         __builtin_cpu_supports("bmi") != 0 && __builtin_cpu_supports("bmi2") != 0;
 }
 
 }  // namespace

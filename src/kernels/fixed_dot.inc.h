@@ -233,10 +233,10 @@ TERN_FIXED __attribute__((always_inline)) inline void unpack_unit(const Row* row
 }
 
 /// Units [first, first + count) of four rows; `first` is even.
-template <class Format>
+template <class Format, class AnyPanel>
 TERN_FIXED void unpack_group(const Matrix& m, std::size_t first_row, std::size_t rows,
                              std::size_t first, std::size_t count, std::size_t group,
-                             Panel& panel) {
+                             AnyPanel& panel) {
   for (std::size_t unit = 0; unit < count; unit += 2) {
     const std::size_t span = (first + unit) / 2, cols = m.cols - 256 * span;
     Row at[4];
@@ -249,6 +249,17 @@ TERN_FIXED void unpack_group(const Matrix& m, std::size_t first_row, std::size_t
     group_scales<Format>(m, at, s);
     unpack_unit<Format, 0>(at, s, group, unit, panel);
     unpack_unit<Format, 1>(at, s, group, unit + 1, panel);
+  }
+}
+
+/// The same of `groups` times four rows, or fewer. A group that does not exist repeats the first.
+template <class Format, std::size_t groups, class AnyPanel>
+TERN_FIXED void unpack_panel(const Matrix& m, std::size_t first_row, std::size_t rows,
+                             std::size_t first, std::size_t count, AnyPanel& panel) {
+  for (std::size_t g = 0; g < groups; ++g) {
+    const std::size_t skip = 4 * g < rows ? 4 * g : 0;
+    unpack_group<Format>(m, first_row + skip, std::min<std::size_t>(4, rows - skip), first, count,
+                         g, panel);
   }
 }
 
@@ -317,11 +328,7 @@ TERN_FIXED void multiply_panel(const Matrix& m, std::size_t first_row, std::size
   std::memset(acc, 0, count * sizeof acc[0]);
   for (std::size_t unit = 0; unit < units; unit += kPanelUnits) {
     const std::size_t some = std::min(kPanelUnits, units - unit);
-    for (std::size_t g = 0; g < kGroups; ++g) {  // a group that does not exist repeats the first
-      const std::size_t skip = 4 * g < rows ? 4 * g : 0;
-      unpack_group<Format>(m, first_row + skip, std::min<std::size_t>(4, rows - skip), unit, some,
-                           g, panel);
-    }
+    unpack_panel<Format, kGroups>(m, first_row, rows, unit, some, panel);
     std::size_t i = 0;
     for (; i + kTogether <= count; i += kTogether)
       add_panel<kTogether, F::kMin, F::kLayout.halves>(panel, some, tiles + i * stride + unit,
@@ -348,12 +355,24 @@ TERN_FIXED void multiply_tiles(const Matrix& m, std::size_t begin, std::size_t e
                              y_stride);
 }
 
+template <class Format>
+const FixedBytes* bytes_of() {
+  if constexpr (kPairsOnly && !requires { Fixed<Format>::kWords; }) {
+    static constexpr FixedBytes kBytes = {Fixed<Format>::kZero != 0, Fixed<Format>::kMin,
+                                          unpack_panel<Format, 4, BytePanel>};
+    return &kBytes;
+  } else {
+    return nullptr;
+  }
+}
+
 /// What a format has; null for formats without a Fixed.
 template <class Format>
 const FixedKernels* kernels_of() {
   if constexpr (requires { Fixed<Format>::kBytes; }) {
-    static constexpr FixedKernels kKernels = {layout_of<Format>(), kTogether * kTileTokens,
-                                              kMostUnits, dot_rows<Format>, multiply_tiles<Format>};
+    static const FixedKernels kKernels = {
+        layout_of<Format>(), kTogether * kTileTokens, kMostUnits,
+        dot_rows<Format>,    multiply_tiles<Format>,  bytes_of<Format>()};
     return &kKernels;
   } else {
     return nullptr;

@@ -7,6 +7,7 @@
 //   kZero           what stands for 0 in the codes
 //   kMin            whether there is a term that does not depend on the code
 //   unpack<u>(b, w) codes of unit u at b as four vectors of words, or two of bytes (fixed_split_*)
+//   kWords          is there if codes do not fit into bytes
 //   scales(row)     d_w of its eight blocks, in the order of the layout; of half blocks, two of
 //   them
 // where they hold for kHalves: a scale for each 16 columns.
@@ -382,6 +383,7 @@ struct Fixed<MlxNvfp4> {
 /// Levels are 16-bit integers, whose low and high bytes are looked up apart.
 template <std::size_t bits>
 struct Fixed<TurboWeights<bits>> {
+  static constexpr bool kWords = true;
   static constexpr FixedLayout kLayout = {bits == 4   ? Order::bytes
                                           : bits == 2 ? Order::nibbles
                                                       : Order::runs,

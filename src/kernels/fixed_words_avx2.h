@@ -51,6 +51,10 @@ TERN_WORD Ints low_nibbles(Ints v) {
 TERN_WORD Ints high_nibbles(Ints v) {
   return bit_and(words_right<4>(v), bytes(15));
 }
+template <int n>
+TERN_WORD Ints ints_left(Ints v) {
+  return {_mm256_slli_epi32(v.low, n), _mm256_slli_epi32(v.high, n)};
+}
 TERN_WORD Ints subtract_words(Ints a, Ints b) {
   return {_mm256_sub_epi16(a.low, b.low), _mm256_sub_epi16(a.high, b.high)};
 }
@@ -82,6 +86,24 @@ TERN_WORD Ints zip_low(Ints a, Ints b) {
 }
 TERN_WORD Ints zip_high(Ints a, Ints b) {
   return {_mm256_unpackhi_epi8(a.low, b.low), _mm256_unpackhi_epi8(a.high, b.high)};
+}
+
+/// Bytes of words below 256: within each 16, those of a and then those of b.
+TERN_WORD Ints narrow_words(Ints a, Ints b) {
+  return {_mm256_packus_epi16(a.low, b.low), _mm256_packus_epi16(a.high, b.high)};
+}
+TERN_WORD Ints subtract_bytes(Ints a, Ints b) {
+  return {_mm256_sub_epi8(a.low, b.low), _mm256_sub_epi8(a.high, b.high)};
+}
+TERN_WORD void zip_quarters(Ints a, Ints b, Ints* out) {
+  out[0] = {_mm256_permute2x128_si256(a.low, b.low, 0x20),
+            _mm256_permute2x128_si256(a.low, b.low, 0x31)};
+  out[1] = {_mm256_permute2x128_si256(a.high, b.high, 0x20),
+            _mm256_permute2x128_si256(a.high, b.high, 0x31)};
+}
+TERN_WORD void store_halves(std::uint8_t* low, std::uint8_t* high, Ints v) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(low), v.low);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(high), v.high);
 }
 
 TERN_WORD __m256i two_quarters(const std::byte* a, const std::byte* b) {

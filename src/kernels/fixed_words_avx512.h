@@ -55,6 +55,10 @@ TERN_WORD Ints low_nibbles(Ints v) {
 TERN_WORD Ints high_nibbles(Ints v) {
   return bit_and(words_right<4>(v), bytes(15));
 }
+template <int n>
+TERN_WORD Ints ints_left(Ints v) {
+  return _mm512_slli_epi32(v, n);
+}
 TERN_WORD Ints subtract_words(Ints a, Ints b) {
   return _mm512_sub_epi16(a, b);
 }
@@ -83,6 +87,24 @@ TERN_WORD Ints zip_low(Ints a, Ints b) {
 }
 TERN_WORD Ints zip_high(Ints a, Ints b) {
   return _mm512_unpackhi_epi8(a, b);
+}
+
+/// Bytes of words below 256: within each 16, those of a and then those of b.
+TERN_WORD Ints narrow_words(Ints a, Ints b) {
+  return _mm512_packus_epi16(a, b);
+}
+TERN_WORD Ints subtract_bytes(Ints a, Ints b) {
+  return _mm512_sub_epi8(a, b);
+}
+/// Quarters of 16 bytes of two vectors in turn: the first two of each, and the last two.
+TERN_WORD void zip_quarters(Ints a, Ints b, Ints* out) {
+  const Ints first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
+  out[0] = _mm512_permutex2var_epi64(a, first, b);
+  out[1] = _mm512_permutex2var_epi64(a, _mm512_add_epi64(first, _mm512_set1_epi64(4)), b);
+}
+TERN_WORD void store_halves(std::uint8_t* low, std::uint8_t* high, Ints v) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(low), _mm512_castsi512_si256(v));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(high), _mm512_extracti64x4_epi64(v, 1));
 }
 
 /// Byte i of the result is byte at[i] of 64 at p, or of `last` from 64 on.

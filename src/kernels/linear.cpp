@@ -49,19 +49,23 @@ Activations& scratch() {
 }  // namespace
 
 bool Activations::alike(const quant::Matrix& a, const quant::Matrix& b) {
-  const FixedKernels* const one = fixed_kernels(a, active_isa());
-  const FixedKernels* const other = fixed_kernels(b, active_isa());
+  const Isa isa = active_isa();
+  const FixedKernels* const one = fixed_kernels(a, isa);
+  const FixedKernels* const other = fixed_kernels(b, isa);
   if (a.cols != b.cols || (one == nullptr) != (other == nullptr)) return false;
-  return one == nullptr || one->layout == other->layout;
+  if (one == nullptr) return true;
+  return one->layout == other->layout &&
+         fixed_tiles(*one, isa).prepare == fixed_tiles(*other, isa).prepare;
 }
 
 /// row(t): the activations of token t.
 template <class Row>
 void Activations::lay_out(const FixedKernels& kernels, std::size_t cols, const Row& row,
                           ThreadPool* pool) {
+  const FixedTiles form = fixed_tiles(kernels, active_isa());
   stride_ = (fixed_units(cols) + 1) / 2 * 2;
-  tiled_ = tokens_ / kernels.together * kernels.together;
-  if (tokens_ - tiled_ > kernels.most_units) tiled_ = tokens_;
+  tiled_ = tokens_ / form.together * form.together;
+  if (tokens_ - tiled_ > form.most_units) tiled_ = tokens_;
   const std::size_t tiles = (tiled_ + kTileTokens - 1) / kTileTokens;
   grow(tiles_, tiles * stride_);
   grow(units_, (tokens_ - tiled_) * stride_);
@@ -73,7 +77,9 @@ void Activations::lay_out(const FixedKernels& kernels, std::size_t cols, const R
     const float* rows[kTileTokens];
     const std::size_t first = i * kTileTokens, count = std::min(kTileTokens, tiled_ - first);
     for (std::size_t t = 0; t < count; ++t) rows[t] = row(first + t);
-    make_tiles(kernels.layout, cols, {rows, count}, tiles_.data() + i * stride_);
+    FixedTile* const tile = tiles_.data() + i * stride_;
+    make_tiles(kernels.layout, cols, {rows, count}, tile);
+    if (form.prepare != nullptr) form.prepare({tile, stride_});
   });
 }
 
@@ -104,7 +110,9 @@ void Activations::multiply(const quant::Matrix& weight, std::size_t begin, std::
   const FixedKernels* const kernels = fixed_kernels(weight, active_isa());
   if (kernels == nullptr)
     return multiply_floats(weight, begin, end, x_, tokens_, x_stride_, y, y_stride);
-  if (tiled_ > 0) kernels->tiles(weight, begin, end, tiles_.data(), stride_, tiled_, y, y_stride);
+  if (tiled_ > 0)
+    fixed_tiles(*kernels, active_isa())
+        .multiply(weight, begin, end, tiles_.data(), stride_, tiled_, y, y_stride);
   if (tokens_ > tiled_)
     kernels->rows(weight, begin, end, units_.data(), stride_, tokens_ - tiled_,
                   y + tiled_ * y_stride, y_stride);
