@@ -15,10 +15,10 @@ using testing::IsEmpty;
 using testing::StartsWith;
 
 constexpr const char* kCommands[] = {
-    "generate", "chat",       "info",     "tokenize", "template",    "logits",
-    "variants", "pull",       "list",     "rm",       "bench",       "fold",
-    "convert",  "quantize",   "eval ppl", "eval kld", "eval needle", "eval distortion",
-    "eval kv",  "completion", "version",  "help"};
+    "generate", "chat",     "info",       "tokenize", "template",    "logits",
+    "variants", "pull",     "list",       "rm",       "bench",       "fold",
+    "convert",  "quantize", "eval ppl",   "eval kld", "eval needle", "eval distortion",
+    "eval kv",  "imatrix",  "completion", "version",  "help"};
 
 /// "eval ppl" as the two arguments that it is.
 std::vector<std::string> words(const std::string& command) {
