@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <fstream>
@@ -34,8 +35,16 @@ Tokens some_tokens(std::size_t count, std::uint32_t seed = 1) {
   return tokens;
 }
 
+/// A folder of this process, gone with it.
 std::filesystem::path path_of(std::string_view name) {
-  return std::filesystem::path(::testing::TempDir()) / ("session_file_" + std::string(name));
+  struct Folder {
+    std::filesystem::path path = std::filesystem::path(::testing::TempDir()) /
+                                 ("tern_session_file_" + std::to_string(::getpid()));
+    Folder() { std::filesystem::create_directories(path); }
+    ~Folder() { std::filesystem::remove_all(path); }
+  };
+  static const Folder folder;
+  return folder.path / name;
 }
 
 std::string bytes_of(const std::filesystem::path& path) {
