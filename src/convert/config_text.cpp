@@ -129,7 +129,7 @@ Result<std::string> config_text(const Source& source, const ConfigChanges& chang
       if (const json::value* text = config.if_contains(key); text != nullptr && text->is_object()) {
         json::object own = text->get_object();
         own["model_type"] = "nemotron_h";
-        own["architectures"] = {"NemotronHForCausalLM"};
+        own["architectures"].emplace_array().emplace_back("NemotronHForCausalLM");
         config = std::move(own);
         break;
       }

@@ -135,6 +135,9 @@ def check_omni(report: tern_cli.Report, tern: str, folder: Path, config: dict, t
     note = difference(tensors(folder / "text-four"),
                       {k.removeprefix("language_model."): v for k, v in ours.items() if k not in renamed})
     report.add("--text-only is the text tower alone", not note, note or "equal")
+    written = json.loads((folder / "text-four/config.json").read_text())
+    report.add("its config names the text model", written["architectures"] == ["NemotronHForCausalLM"] and
+               written["model_type"] == "nemotron_h", str(written["architectures"]))
     mlx_model.logits(folder / "text-four", [1, 2, 3])  # mlx-lm loads it
 
 
