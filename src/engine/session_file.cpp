@@ -218,7 +218,7 @@ Result<StoredSession> parse_session(Engine& engine, Bytes file, const std::strin
   auto tokens = source.take(count * sizeof(TokenId), "the tokens");
   if (!tokens) return placed(tokens.error());
   std::vector<TokenId> ids(count);
-  std::memcpy(ids.data(), tokens->data(), tokens->size());
+  if (count > 0) std::memcpy(ids.data(), tokens->data(), tokens->size());
   if (auto loaded = session.context.load(std::move(ids), source); !loaded)
     return placed(loaded.error());
   return session;
