@@ -15,13 +15,10 @@ namespace {
 using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::Le;
+using testing::load_demo;
+using testing::load_reporting;
+using testing::Reports;
 using Tokens = std::vector<TokenId>;
-
-std::unique_ptr<Engine> load_demo(const LoadOptions& options) {
-  auto engine = Engine::load("demo", options);
-  EXPECT_TRUE(engine) << engine.error().message();
-  return *std::move(engine);
-}
 
 /// Prompts of different lengths, kinds of answers and lengths of answers.
 std::vector<Job> jobs(const Engine& engine, std::size_t count) {
@@ -69,14 +66,8 @@ std::vector<std::size_t> finish(Scheduler& scheduler) {
 }
 
 TEST(Scheduler, ProgressOfAllPromptsIsReported) {
-  std::vector<std::pair<std::size_t, std::size_t>> reports;
-  const auto engine =
-      load_demo({.threads = 1,
-                 .context = 256,
-                 .prefill_chunk = 8,
-                 .progress = [&](std::string_view what, std::size_t done, std::size_t total) {
-                   if (what == "reading the prompts") reports.emplace_back(done, total);
-                 }});
+  Reports reports;
+  const auto engine = load_reporting("reading the prompts", reports);
   Scheduler scheduler(*engine, {.sequences = 2});
   Cancel cancel;
   std::vector<Job> all(4, Job{.prompt = Tokens(20, 1000)});
@@ -86,7 +77,7 @@ TEST(Scheduler, ProgressOfAllPromptsIsReported) {
   const auto results = submit(scheduler, all);
   finish(scheduler);
   ASSERT_GE(reports.size(), 8u);  // 60 tokens in pieces of at most 8
-  EXPECT_THAT(reports, Each(::testing::Field(&std::pair<std::size_t, std::size_t>::second, 80u)));
+  EXPECT_THAT(reports, Each(::testing::Field(&Reports::value_type::second, 80u)));
   EXPECT_TRUE(std::ranges::is_sorted(reports));
   EXPECT_EQ(reports.back().first, 80u);
 }

@@ -16,16 +16,13 @@ namespace {
 using ::testing::Contains;
 using ::testing::Each;
 using ::testing::HasSubstr;
+using testing::load_demo;
+using testing::load_reporting;
 using ::testing::Not;
+using testing::Reports;
 using Tokens = std::vector<TokenId>;
 
 constexpr TokenId kThink = 12, kEndThink = 13, kToolCall = 14;
-
-std::unique_ptr<Engine> load_demo(const LoadOptions& options) {
-  auto engine = Engine::load("demo", options);
-  EXPECT_TRUE(engine) << engine.error().message();
-  return *std::move(engine);
-}
 
 Engine& demo() {
   static const std::unique_ptr<Engine> engine = load_demo({.threads = 2, .context = 2048});
@@ -126,14 +123,8 @@ TEST(Session, TheSizeOfPrefillChunksDoesNotChangeTheAnswer) {
 }
 
 TEST(Session, ProgressOfThePromptIsReported) {
-  std::vector<std::pair<std::size_t, std::size_t>> reports;
-  const auto engine =
-      load_demo({.threads = 1,
-                 .context = 256,
-                 .prefill_chunk = 8,
-                 .progress = [&](std::string_view what, std::size_t done, std::size_t total) {
-                   if (what == "reading the prompt") reports.emplace_back(done, total);
-                 }});
+  Reports reports;
+  const auto engine = load_reporting("reading the prompt", reports);
   Session session(*engine);
   const Tokens prompt(20, 1000);
   generate(session, prompt, greedy(1));

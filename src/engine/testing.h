@@ -1,9 +1,12 @@
 // For tests: variants of the demo model, and prompts for it.
 #pragma once
+#include <gtest/gtest.h>
+
 #include <map>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "demo/embedded_model.h"
@@ -34,6 +37,26 @@ inline Result<formats::Checkpoint> checkpoint(const Files& files) {
 inline Result<std::unique_ptr<Engine>> load(const Files& files, const LoadOptions& options = {}) {
   TERN_TRY(formats::Checkpoint opened, checkpoint(files));
   return Engine::load(std::move(opened), options);
+}
+
+inline std::unique_ptr<Engine> load_demo(const LoadOptions& options) {
+  auto engine = Engine::load("demo", options);
+  EXPECT_TRUE(engine) << engine.error().message();
+  return *std::move(engine);
+}
+
+/// What LoadOptions::progress was told: done, total.
+using Reports = std::vector<std::pair<std::size_t, std::size_t>>;
+
+/// Reads prompts in pieces of eight tokens, and adds what it tells of `of` to `reports`.
+inline std::unique_ptr<Engine> load_reporting(std::string_view of, Reports& reports) {
+  return load_demo(
+      {.threads = 1,
+       .context = 256,
+       .prefill_chunk = 8,
+       .progress = [of, &reports](std::string_view what, std::size_t done, std::size_t total) {
+         if (what == of) reports.emplace_back(done, total);
+       }});
 }
 
 /// Replaces every `from`.
