@@ -20,8 +20,6 @@ constexpr std::size_t kMostTokens = 4;
 #define TERN_WORD TERN_FIXED __attribute__((always_inline)) inline
 constexpr std::size_t kGroups = 1, kTogether = 1;  // sums of a tile that registers hold
 constexpr std::size_t kMostUnits = 12;             // by the count of instructions
-constexpr std::size_t kAhead = 8192, kNear = 0;    // as on AVX2; not measured
-constexpr bool kOneRun = true;
 constexpr TileOrder kTile = TileOrder::quads;
 
 /// Codes of a tile's block are [row][32].

@@ -21,8 +21,6 @@ constexpr std::size_t kMostTokens = 1;
 #define TERN_WORD TERN_FIXED __attribute__((always_inline)) inline
 constexpr std::size_t kGroups = 1, kTogether = 1;  // sums of a tile that registers hold
 constexpr std::size_t kMostUnits = 6;              // by the count of instructions
-constexpr std::size_t kAhead = 8192, kNear = 0;    // as on AVX2; not measured
-constexpr bool kOneRun = true;
 constexpr TileOrder kTile = TileOrder::octets;
 
 /// Codes of a tile's block are [octet of columns][row][8].
@@ -115,7 +113,7 @@ template <class Format>
 const FixedKernels* tiles_and_rows(const FixedKernels* rows) {
   if constexpr (kFitsBytes<Format> && requires { Fixed<Format>::kBytes; }) {
     static const FixedKernels kernels = {layout_of<Format>(), kTogether * kTileTokens, kMostUnits,
-                                         rows->rows, multiply_tiles<Format>};
+                                         rows->rows,          multiply_tiles<Format>,  nullptr};
     return &kernels;
   } else {
     return nullptr;

@@ -20,8 +20,6 @@ using namespace quant;
 constexpr std::size_t kMostTokens = 1, kRowsUnrolled = 1;
 constexpr std::size_t kGroups = 1, kTogether = 1;  // sums of a tile that registers hold
 constexpr std::size_t kMostUnits = 11;             // by the count of instructions
-constexpr std::size_t kAhead = 8192, kNear = 0;    // as on AVX2; not measured
-constexpr bool kOneRun = true;
 constexpr TileOrder kTile = TileOrder::columns;
 #include "kernels/fixed_split_words.inc.h"
 // then
