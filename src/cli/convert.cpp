@@ -33,7 +33,8 @@ constexpr const char* kExamples =
     "  tern convert model-bf16 model-4bit --to mlx-4bit\n"
     "  tern convert demo demo-mixed --to mlx-4bit --override 'switch_mlp.fc2=6'\n"
     "  tern convert model-bf16 out --to mlx-mxfp4 --dry-run\n"
-    "  tern convert model-bf16 model.gguf --to gguf-q4_k_m --imatrix imatrix.gguf\n";
+    "  tern convert model-bf16 model.gguf --to gguf-q4_k_m --imatrix imatrix.gguf\n"
+    "  tern convert omni-bf16 mmproj-F16.gguf --to mmproj-f16\n";
 
 std::string duration(double seconds) {
   if (seconds < 1) return "under a second";

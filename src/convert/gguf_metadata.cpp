@@ -119,23 +119,6 @@ std::string card_entry(std::string_view card, std::string_view key) {
   return {};
 }
 
-Result<std::vector<GgufKey>> general_keys(const Source& source) {
-  const formats::Checkpoint& checkpoint = source.checkpoint();
-  std::vector<GgufKey> keys = {{"general.architecture", gguf_architecture(source.config())},
-                               {"general.type", std::string("model")}};
-  std::filesystem::path path(checkpoint.display_name());
-  if (!path.has_filename()) path = path.parent_path();
-  keys.push_back({"general.name", path.filename().string()});
-  TERN_TRY(const auto card, checkpoint.side_file("README.md"));
-  if (card)
-    for (const auto& [entry, key] : {std::pair("license", "general.license"),
-                                     std::pair("license_name", "general.license.name"),
-                                     std::pair("license_link", "general.license.link")})
-      if (std::string text = card_entry(*card, entry); !text.empty())
-        keys.push_back({key, std::move(text)});
-  return keys;
-}
-
 /// What the types of the new file decide, and what is only true of the old one.
 bool is_replaced(std::string_view key) {
   return key == "general.file_type" || key == "general.quantization_version" ||
@@ -156,6 +139,24 @@ std::string gguf_architecture(const model::Config& config) {
   return config.count(LayerKind::moe) > 0 ? "nemotron_h_moe" : "nemotron_h";
 }
 
+Result<std::vector<GgufKey>> general_keys(const Source& source, std::string architecture,
+                                          std::string type) {
+  const formats::Checkpoint& checkpoint = source.checkpoint();
+  std::vector<GgufKey> keys = {{"general.architecture", std::move(architecture)},
+                               {"general.type", std::move(type)}};
+  std::filesystem::path path(checkpoint.display_name());
+  if (!path.has_filename()) path = path.parent_path();
+  keys.push_back({"general.name", path.filename().string()});
+  TERN_TRY(const auto card, checkpoint.side_file("README.md"));
+  if (card)
+    for (const auto& [entry, key] : {std::pair("license", "general.license"),
+                                     std::pair("license_name", "general.license.name"),
+                                     std::pair("license_link", "general.license.link")})
+      if (std::string text = card_entry(*card, entry); !text.empty())
+        keys.push_back({key, std::move(text)});
+  return keys;
+}
+
 Result<std::vector<GgufKey>> gguf_metadata(const Source& source, const GgufRecipe& recipe,
                                            std::vector<std::string>& warnings) {
   std::vector<GgufKey> keys;
@@ -163,7 +164,7 @@ Result<std::vector<GgufKey>> gguf_metadata(const Source& source, const GgufRecip
     for (const auto& entry : source.checkpoint().metadata().entries())
       if (!is_replaced(entry.key)) keys.push_back({std::string(entry.key), GgufRaw{entry.raw}});
   } else {
-    TERN_TRY(keys, general_keys(source));
+    TERN_TRY(keys, general_keys(source, gguf_architecture(source.config()), "model"));
     for (GgufKey& key : ArchitectureKeys(source.config()).take()) keys.push_back(std::move(key));
     TERN_TRY(auto tokenizer, gguf_tokenizer(source.checkpoint(), source.config()));
     if (tokenizer.empty()) {

@@ -14,6 +14,11 @@ namespace tern::convert {
 /// "nemotron_h_moe", or "nemotron_h" for models without experts.
 std::string gguf_architecture(const model::Config& config);
 
+/// Architecture, type ("model", "mmproj"), name, and the license of the source's model card.
+/// @error as Checkpoint::side_file
+Result<std::vector<formats::GgufKey>> general_keys(const Source& source, std::string architecture,
+                                                   std::string type);
+
 /// All keys, but general.alignment. A GGUF source's own are taken byte for byte, those excepted
 /// that the new file's types decide.
 /// @param warnings  gets what a GGUF file has no key for, or a missing tokenizer

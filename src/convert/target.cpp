@@ -5,6 +5,7 @@
 #include <cctype>
 
 #include "convert/gguf_target.h"
+#include "convert/mmproj_target.h"
 #include "convert/safetensors_target.h"
 
 namespace tern::convert {
@@ -40,6 +41,7 @@ constexpr std::array kTargets = {
     Target{"gguf-bf16", "GGUF, BF16", plan_gguf},
     Target{"gguf-f16", "GGUF, F16", plan_gguf},
     Target{"gguf-f32", "GGUF, F32", plan_gguf},
+    Target{"mmproj-f16", "GGUF, the encoders of images and sound alone, F16", plan_mmproj},
     Target{"bf16", "Hugging Face, BF16", plan_plain},
     Target{"f16", "Hugging Face, F16", plan_plain},
     Target{"turboquant-2", "TurboQuant weights, 2 bits", plan_turbo},

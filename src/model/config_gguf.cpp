@@ -179,6 +179,11 @@ Result<Config> Config::from_gguf(const formats::GgufMetadata& metadata,
                                  const formats::TensorTable& tensors, std::string_view where) {
   Config config;
   TERN_TRY(const auto architecture, metadata.get_string("general.architecture"));
+  if (architecture == "clip")
+    return fail(ErrorCode::unsupported,
+                "the file holds the encoders of images and sound, no text model",
+                std::string(where) + ": general.architecture",
+                "name the text model; mmproj files go beside it in programs that take images");
   if (architecture != "nemotron_h" && architecture != "nemotron_h_moe")
     return fail(ErrorCode::unsupported,
                 "the model's architecture is " + printable(architecture) +

@@ -291,6 +291,8 @@ TEST(GgufConfig, RefusesWhatDoesNotFitAndNamesIt) {
   };
   const Change changes[] = {
       {"general.architecture", std::string_view("llama"), ErrorCode::unsupported, "llama"},
+      {"general.architecture", std::string_view("clip"), ErrorCode::unsupported,
+       "encoders of images and sound"},
       {"nemotron_h_moe.block_count", std::uint64_t{4}, ErrorCode::mismatch, "block_count is 4"},
       {"nemotron_h_moe.block_count", std::uint64_t{1} << 40, ErrorCode::too_large, "block_count"},
       {"nemotron_h_moe.block_count", std::uint64_t{0}, ErrorCode::too_large, "block_count"},
