@@ -12,11 +12,6 @@ namespace {
 
 constexpr std::uint64_t kVersion = 1;
 
-bool is_plain(const quant::Matrix& matrix) {
-  return matrix.scheme == quant::Scheme::f32 || matrix.scheme == quant::Scheme::f16 ||
-         matrix.scheme == quant::Scheme::bf16;
-}
-
 Buffer<float> to_floats(const quant::Matrix& matrix) {
   Buffer<float> values(matrix.rows * matrix.cols);
   quant::DecodeRow* const decode = quant::row_decoder(matrix, active_isa());
@@ -101,11 +96,11 @@ Result<void> fold(Weights& weights, const Config& config, const Fold& fold) try 
     const auto* w = std::get_if<AttentionWeights>(&weights.layers[i].mixer);
     if (w == nullptr) continue;
     for (const Linear* linear : {&w->q_proj, &w->k_proj, &w->v_proj, &w->o_proj})
-      if (!is_plain(linear->matrix.weight))
+      if (linear->matrix.weight.rotated())
         return fail(ErrorCode::unsupported,
                     "attention of layer " + std::to_string(i) + " is stored as " +
                         std::string(quant::name(linear->matrix.weight.scheme)) +
-                        ", rotations fold into BF16, F16 and F32 only",
+                        ", whose inputs have a rotation of their own",
                     "fold", "fold the unquantized model, then quantize it");
   }
   const auto outputs = [&weights](Linear& linear, const quant::Rotation& rotation) {

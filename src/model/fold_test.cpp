@@ -7,6 +7,7 @@
 
 #include "base/test_paths.h"
 #include "model/forward.h"
+#include "model/golden_case.h"
 #include "quant/kv_codec.h"
 #include "state/kv_config.h"
 
@@ -157,16 +158,26 @@ TEST(Fold, AModelIsFoldedOnce) {
   EXPECT_EQ(again.error().code, ErrorCode::usage);
 }
 
-TEST(Fold, AQuantizedModelIsRefused) {
-  const auto checkpoint =
-      formats::Checkpoint::open(source_dir() + "/tests/golden/model/mlx-affine");
-  ASSERT_TRUE(checkpoint) << checkpoint.error().message();
-  auto model = Model::load(*checkpoint);
-  ASSERT_TRUE(model) << model.error().message();
-  const auto result = model->fold({RotationKind::hadamard, RotationKind::hadamard});
-  ASSERT_FALSE(result);
-  EXPECT_EQ(result.error().code, ErrorCode::unsupported);
-  EXPECT_EQ(model->folded(), Fold{});
+TEST(Fold, AQuantizedModelIsFoldedWithoutQuantizingItAgain) {
+  // Integer codes meet activations of 16 bits, float32 copies those of 32: the only difference.
+  const Fold fold{RotationKind::hadamard, RotationKind::hadamard};
+  ThreadPool pool(2);
+  for (const char* name : {"mlx-affine", "mlx-mxfp4", "gguf-q8_0", "gguf-mixed"}) {
+    SCOPED_TRACE(name);
+    const auto tokens = read_golden(golden_folder(name) / "golden.safetensors").tokens;
+    const auto checkpoint = formats::Checkpoint::open(golden_folder(name));
+    ASSERT_TRUE(checkpoint) << checkpoint.error().message();
+    auto model = Model::load(*checkpoint);
+    ASSERT_TRUE(model) << model.error().message();
+    const auto before = all_logits(*model, tokens, 0, pool);
+    const auto done = model->fold(fold);
+    ASSERT_TRUE(done) << done.error().message();
+    EXPECT_EQ(model->folded(), fold);
+    const auto after = all_logits(*model, tokens, 0, pool);
+    ASSERT_TRUE(before && after);
+    EXPECT_NE(*before, *after);
+    EXPECT_LT(relative_error(*after, *before), 1e-3);
+  }
 }
 
 }  // namespace
