@@ -5,6 +5,7 @@
 #include "base/thread_pool.h"
 #include "cli/command.h"
 #include "cli/help.h"
+#include "kernels/fixed.h"
 
 namespace tern::cli {
 namespace {
@@ -18,8 +19,10 @@ class Version : public Command {
     for (const Isa isa : {Isa::scalar, Isa::neon, Isa::avx2, Isa::avx512, Isa::amx}) {
       if (supported(isa)) isas += (isas.empty() ? "" : ", ") + std::string(name(isa));
     }
-    context.out.write(fmt::format("tern {}\ncompiler: {}\ninstruction sets: {}\nCPUs: {}\n",
-                                  TERN_VERSION, compiler(), isas, ThreadPool::default_threads()));
+    context.out.write(
+        fmt::format("tern {}\ncompiler: {}\ninstruction sets: {}\nused: {}\nCPUs: {}\n",
+                    TERN_VERSION, compiler(), isas, name(kernels::products_isa(active_isa())),
+                    ThreadPool::default_threads()));
     return 0;
   }
 

@@ -187,10 +187,17 @@ const FixedKernels* fixed_kernels(const quant::Matrix& weight, Isa isa) {
 
 FixedTiles fixed_tiles(const FixedKernels& kernels, Isa isa) {
 #if defined(__x86_64__)
-  if (isa == Isa::amx && kernels.bytes != nullptr && fixed_amx::chosen()) return fixed_amx::kTiles;
+  if (kernels.bytes != nullptr && products_isa(isa) == Isa::amx) return fixed_amx::kTiles;
 #endif
   static_cast<void>(isa);
   return {kernels.together, kernels.most_units, nullptr, kernels.tiles};
+}
+
+Isa products_isa(Isa isa) {
+#if defined(__x86_64__)
+  if (isa == Isa::amx && !fixed_amx::chosen()) return Isa::avx512;
+#endif
+  return isa;
 }
 
 void make_units(const FixedLayout& layout, std::span<const float> x, FixedUnit* units) {

@@ -133,6 +133,9 @@ struct FixedTiles {
 const FixedKernels* fixed_kernels(const quant::Matrix& weight, Isa isa);
 /// The fastest form for many tokens: that of `kernels`, or of AMX.
 FixedTiles fixed_tiles(const FixedKernels& kernels, Isa isa);
+/// The instruction set of the products where `isa` was chosen: less than Isa::amx where tiles of
+/// bytes do not prove themselves. The first call may take milliseconds.
+Isa products_isa(Isa isa);
 namespace fixed_avx2 {
 const FixedKernels* kernels(const quant::Matrix& weight);
 }

@@ -132,6 +132,12 @@ TEST(FixedAmx, GivesTheBitsOfTheOtherForms) {
   }
 }
 
+TEST(FixedAmx, TheInstructionSetOfProductsIsTheOneThatIsTaken) {
+  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) EXPECT_EQ(products_isa(isa), isa);
+  if (!supported(Isa::amx)) GTEST_SKIP() << "this CPU has no AMX, or the kernel refuses it";
+  EXPECT_EQ(products_isa(Isa::amx), fixed_amx::chosen() ? Isa::amx : Isa::avx512);
+}
+
 }  // namespace
 }  // namespace tern::kernels
 

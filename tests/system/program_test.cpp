@@ -58,6 +58,7 @@ TEST(Program, ExplainsEveryCommand) {
 TEST(Program, TellsItsVersion) {
   EXPECT_THAT(run_tern({"--version"}).out, StartsWith("tern 0."));
   EXPECT_EQ(run_tern({"--version"}).out, run_tern({"version"}).out);
+  EXPECT_THAT(run_tern({"version"}).out, HasSubstr("\nused: "));
 }
 
 TEST(Program, RefusesWhatDoesNotExistAndNamesTheNearest) {
