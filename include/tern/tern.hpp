@@ -292,6 +292,7 @@ struct ModelInfo {
   std::uint64_t kv_window_bytes = 0;        ///< of the 16-bit first and last tokens
   std::uint64_t state_bytes = 0;            ///< recurrent state of one session
   std::uint64_t resident_weight_bytes = 0;  ///< of the mapped files, in memory now
+  std::size_t trained_context = 0;          ///< tokens that the model was made for; 0: not said
 };
 
 /// What the tokenizer knows beyond text and ids.

@@ -176,6 +176,10 @@ class Info : public Command {
       text += fmt::format(
           "\nMemory by context length, cache in {}{}\n\n{}", engine::kv_label(facts.kv.config),
           facts.kv.from_name ? ", as the name asks for" : "", memory_table(facts).markdown());
+    const auto made_for = config.max_position_embeddings;
+    if (made_for != 0 && !facts.memory.empty() && facts.memory.back().first > made_for)
+      text += fmt::format(
+          "\nThe model was made for {} tokens: beyond them answers may make no sense\n", made_for);
     if (list_tensors_) text += "\nTensors\n\n" + tensors_table(facts).markdown();
     return printable(text);
   }

@@ -1,5 +1,7 @@
 #include "cli/model_options.h"
 
+#include <fmt/format.h>
+
 #include <cstdlib>
 #include <functional>
 #include <ranges>
@@ -9,12 +11,6 @@
 #include "cli/stats.h"
 
 namespace tern::cli {
-namespace {
-
-constexpr std::string_view kDownloading = "downloading";
-
-}  // namespace
-
 void declare_model(Options& options, ModelOptions& target) {
   options.text("-m,--model", "MODEL", target.model,
                "a folder, a .gguf file, a name such as TurboQuant-MLX-4bit or owner/model (see "
@@ -159,20 +155,29 @@ Result<KvOptions> kv_options(const ModelOptions& options) {
 
 }  // namespace
 
+void show_download(const hub::PullProgress& pull, ProgressLine& progress) {
+  std::vector<ProgressLine::Part> files;
+  for (const auto& file : pull.running) files.push_back({file.path, file.done, file.size});
+  progress.update_parts(files, pull.waiting ? "waiting for another process" : "downloading",
+                        pull.done, pull.total);
+}
+
 engine::FindOptions find_options(const ModelOptions& options, Context& context) {
-  const auto progress = [&context, told = false](std::string_view what, std::size_t done,
-                                                 std::size_t total) mutable {
-    if (what != kDownloading) return context.progress.update(what, done, total);
+  const auto progress = [&context](std::string_view what, std::size_t done, std::size_t total) {
+    context.progress.update(what, done, total);
+  };
+  const auto show = [&context, told = false](const hub::PullProgress& pull) mutable {
     if (!std::exchange(told, true)) {
-      context.err.write("tern: downloading " + human_bytes(total) +
+      context.err.write("tern: downloading " + human_bytes(pull.total) +
                         " (Ctrl-C stops, the same command goes on)\n");
       context.err.flush();
     }
-    context.progress.update_bytes(what, done, total);
+    show_download(pull, context.progress);
   };
   return {.pull = options.pull || context.terminal.err,
           .revision = options.revision,
-          .progress = progress};
+          .progress = progress,
+          .on_pull = show};
 }
 
 Result<void> fetch(const std::string& model, const ModelOptions& options, Context& context) {
@@ -196,6 +201,23 @@ Result<LoadOptions> load_options(const ModelOptions& options, Context& context) 
   return load;
 }
 
+namespace {
+
+/// What a user may not expect of a model that was loaded.
+void tell(const ModelInfo& info, Context& context) {
+  if (info.kv_from_name)
+    context.err.write("tern: the cache is " + info.kv_keys +
+                      ", as the model's name asks for (--kv f16 turns it off)\n");
+  if (info.trained_context != 0 && info.context > info.trained_context)
+    context.err.write(fmt::format(
+        "tern: warning: a context of {} tokens, the model was made for {}: beyond them answers "
+        "may make no sense\n",
+        info.context, info.trained_context));
+  context.err.flush();
+}
+
+}  // namespace
+
 Result<Model> load_model(const ModelOptions& options, Context& context) {
   TERN_TRY(const auto model, model_name(options));
   TERN_TRY_VOID(choose_isa(options));
@@ -204,12 +226,7 @@ Result<Model> load_model(const ModelOptions& options, Context& context) {
   const StartThreadsWithoutSignals quiet;
   auto loaded = Model::load(model, load);
   context.progress.clear();
-  if (loaded && loaded->info().kv_from_name) {
-    const auto info = loaded->info();
-    context.err.write("tern: the cache is " + info.kv_keys +
-                      ", as the model's name asks for (--kv f16 turns it off)\n");
-    context.err.flush();
-  }
+  if (loaded) tell(loaded->info(), context);
   return loaded;
 }
 

@@ -51,6 +51,9 @@ Result<std::string> model_name(const ModelOptions& options);
 /// Takes --isa, or TERN_ISA, or the best. @error usage, unsupported
 Result<void> choose_isa(const ModelOptions& options);
 
+/// Draws a line for each file that is on its way, and one for all.
+void show_download(const hub::PullProgress& pull, ProgressLine& progress);
+
 /// How a model is found: one that is not there is downloaded with --pull, and on a terminal.
 engine::FindOptions find_options(const ModelOptions& options, Context& context);
 

@@ -5,6 +5,7 @@
 
 #include "cli/command.h"
 #include "cli/interrupts.h"
+#include "cli/model_options.h"
 #include "cli/stats.h"
 #include "cli/table.h"
 #include "hub/environment.h"
@@ -62,11 +63,7 @@ class Pull : public Command {
     Cancel cancel;
     const CancelOnInterrupt on_interrupt(cancel);
     const auto model = hub::pull(environment, plan, [&](const hub::PullProgress& progress) {
-      std::vector<ProgressLine::Part> files;
-      for (const auto& file : progress.running) files.push_back({file.path, file.done, file.size});
-      context.progress.update_parts(
-          files, progress.waiting ? "waiting for another process" : "downloading", progress.done,
-          progress.total);
+      show_download(progress, context.progress);
       return !cancel.requested();
     });
     context.progress.clear();

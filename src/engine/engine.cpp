@@ -120,7 +120,8 @@ ModelInfo Engine::info() const {
           .kv_bytes_per_token = cache ? cache->bytes_per_token() : 0,
           .kv_window_bytes = cache ? cache->window_limit() : 0,
           .state_bytes = shape.state_bytes(),
-          .resident_weight_bytes = checkpoint_.resident_bytes()};
+          .resident_weight_bytes = checkpoint_.resident_bytes(),
+          .trained_context = model_.config().max_position_embeddings};
 }
 
 Result<state::KvConfig> Engine::kv_config(const KvOptions& kv) const {

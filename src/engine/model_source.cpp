@@ -6,7 +6,6 @@
 #include "hub/cache.h"
 #include "hub/environment.h"
 #include "hub/family.h"
-#include "hub/pull.h"
 
 namespace tern::engine {
 namespace {
@@ -18,7 +17,10 @@ Result<std::filesystem::path> download(const hub::Environment& environment,
                                        const FindOptions& options) {
   TERN_TRY(const auto plan, hub::plan_pull(environment, name, revision));
   TERN_TRY(auto model, hub::pull(environment, plan, [&](const hub::PullProgress& progress) {
-             if (options.progress) options.progress("downloading", progress.done, progress.total);
+             if (options.on_pull)
+               options.on_pull(progress);
+             else if (options.progress)
+               options.progress("downloading", progress.done, progress.total);
              return options.cancel == nullptr || !options.cancel->requested();
            }));
   return std::move(model.path);
@@ -37,7 +39,7 @@ std::unexpected<Error> not_there(std::string_view model, const hub::ModelName& n
 }  // namespace
 
 FindOptions find_options(const LoadOptions& options) {
-  return {options.pull, options.revision, options.progress, options.cancel};
+  return {options.pull, options.revision, options.progress, options.cancel, {}};
 }
 
 Result<ModelSource> find_model(std::string_view model, const FindOptions& options) {

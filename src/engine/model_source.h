@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "formats/checkpoint.h"
+#include "hub/pull.h"
 
 namespace tern::engine {
 
@@ -17,6 +18,8 @@ struct FindOptions {
   /// Called with "downloading" and bytes while a download runs.
   std::function<void(std::string_view what, std::size_t done, std::size_t total)> progress = {};
   const Cancel* cancel = nullptr;  ///< stops a download
+  /// Called instead of `progress` while a download runs, with every file that is on its way.
+  std::function<void(const hub::PullProgress&)> on_pull = {};
 };
 
 /// The parts of `options` that say how a model is found.

@@ -98,6 +98,16 @@ TEST(Generate, OffersTools) {
   EXPECT_GT(tokens(with), tokens(without) + 20);
 }
 
+TEST(Generate, WarnsOfAContextThatTheModelWasNotMadeFor) {
+  const auto run = [](const char* context) {
+    return run_tern({"generate", "demo", "-p", "Hi", "--no-think", "-n", "2", "--ctx", context});
+  };
+  const auto outcome = run("8193");
+  EXPECT_EQ(outcome.status, 0);
+  EXPECT_THAT(outcome.err, HasSubstr("a context of 8193 tokens, the model was made for 8192"));
+  EXPECT_THAT(run("8192").err, IsEmpty());
+}
+
 TEST(Generate, RawPromptsAreLeftAlone) {
   const auto raw = generate({"-p", "Hello", "--raw", "--json"});
   ASSERT_EQ(raw.status, 0) << raw.err;

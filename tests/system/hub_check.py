@@ -174,6 +174,12 @@ class EndToEnd(HubTest):
         self.assertRegex(shown, rb"model\.safetensors +\[[#-]+\]")
         self.assertRegex(shown, rb"downloading +\[[#-]+\]")
 
+    def test_a_download_on_the_way_to_an_answer_shows_the_same_bars(self) -> None:
+        self.hub.faults.append(Fault("/cdn/", "slow", value=2_000_000))
+        shown = self.on_a_terminal("generate", "-m", PARENT, "-p", "Hi", "--no-think", "-n", "2")
+        self.assertRegex(shown, rb"model\.safetensors +\[[#-]+\]")
+        self.assertRegex(shown, rb"downloading +\[[#-]+\]")
+
     def test_what_is_no_model_explains_itself(self) -> None:
         self.fails(64, "has no weights", "generate", "-m", "RotorQuant", "-p", "Hi")
         self.fails(64, "images and sound", "pull", "mmproj-F16")
