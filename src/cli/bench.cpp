@@ -14,7 +14,7 @@
 #include "cli/model_options.h"
 #include "cli/stats.h"
 #include "cli/table.h"
-#include "kernels/fixed.h"
+#include "model/forward.h"
 
 namespace tern::cli {
 namespace {
@@ -278,9 +278,7 @@ class Bench : public Command {
     return table.markdown() + fmt::format("\nversion: tern {}\n", TERN_VERSION);
   }
 
-  static std::string backend() {
-    return fmt::format("CPU {}", name(kernels::products_isa(active_isa())));
-  }
+  static std::string backend() { return fmt::format("CPU {}", name(model::products_isa())); }
 
   static std::string csv(const std::vector<Row>& rows) {
     std::string text = csv_line({"model", "size", "params", "backend", "threads", "kv", "n_prompt",

@@ -5,7 +5,7 @@
 #include "base/thread_pool.h"
 #include "cli/command.h"
 #include "cli/help.h"
-#include "kernels/fixed.h"
+#include "model/forward.h"
 
 namespace tern::cli {
 namespace {
@@ -19,10 +19,9 @@ class Version : public Command {
     for (const Isa isa : {Isa::scalar, Isa::neon, Isa::avx2, Isa::avx512, Isa::amx}) {
       if (supported(isa)) isas += (isas.empty() ? "" : ", ") + std::string(name(isa));
     }
-    context.out.write(
-        fmt::format("tern {}\ncompiler: {}\ninstruction sets: {}\nused: {}\nCPUs: {}\n",
-                    TERN_VERSION, compiler(), isas, name(kernels::products_isa(active_isa())),
-                    ThreadPool::default_threads()));
+    context.out.write(fmt::format(
+        "tern {}\ncompiler: {}\ninstruction sets: {}\nused: {}\nCPUs: {}\n", TERN_VERSION,
+        compiler(), isas, name(model::products_isa()), ThreadPool::default_threads()));
     return 0;
   }
 

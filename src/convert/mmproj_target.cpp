@@ -85,11 +85,13 @@ class MmprojPlanner {
   Result<void> add_all() {
     TERN_TRY(image_, get_uint_or(config_, "force_image_size", 512, kConfig));
     TERN_TRY(patch_, get_uint_or(config_, "patch_size", 16, kConfig));
-    if (patch_ == 0 || image_ < patch_ || image_ % patch_ != 0 || image_ > kLargestImage)
+    if (patch_ == 0 || image_ < patch_ || image_ % patch_ != 0 || image_ / patch_ > kMostPatches)
       return fail(
           ErrorCode::mismatch,
           "force_image_size " + std::to_string(image_) + ", patch_size " + std::to_string(patch_),
-          std::string(kConfig), "the first must be a multiple of the second");
+          std::string(kConfig),
+          "the first must be a multiple of the second, at most " + std::to_string(kMostPatches) +
+              " times as large");
     for (const Tensor* tensor : source_.media()) {
       if (has_no_place_in_mmproj(tensor->name)) {
         left_out_.push_back(tensor->name);
@@ -131,7 +133,8 @@ class MmprojPlanner {
   }
 
  private:
-  static constexpr std::uint64_t kLargestImage = 4096;
+  static constexpr std::uint64_t kMostPatches = 256;  // along a side
+  static constexpr std::uint64_t kLargestNumber = 1 << 20;
 
   /// What is known of an encoder's sizes from its tensors.
   struct Sizes {
@@ -246,9 +249,9 @@ class MmprojPlanner {
                       " wide, no multiple of its " + std::to_string(kHeads) + " heads",
                   source_.checkpoint().display_name());
     TERN_TRY(const double ratio, get_number_or(config_, "downsample_ratio", 0.5, kConfig));
-    if (!(ratio > 0 && ratio <= 1))
+    if (!(ratio >= 1.0 / kMostPatches && ratio <= 1))
       return fail(ErrorCode::mismatch, "downsample_ratio " + std::to_string(ratio),
-                  std::string(kConfig), "expected over 0, at most 1");
+                  std::string(kConfig), "expected 1/256 to 1");
     TERN_TRY(auto mean, pixel_values("mean"));
     TERN_TRY(auto deviation, pixel_values("std"));
     keys.push_back({"general.file_type", kMostlyF16});
@@ -312,6 +315,11 @@ class MmprojPlanner {
                                     std::pair("subsampling_factor", "subsampling_factor"),
                                     std::pair("conv_kernel_size", "conv_kernel_size")}) {
       TERN_TRY(const std::uint64_t number, get_uint(*config, key, kConfig));
+      if (number > kLargestNumber)
+        return fail(ErrorCode::too_large,
+                    std::string(key) + " is " + std::to_string(number) + ", at most " +
+                        std::to_string(kLargestNumber),
+                    std::string(kConfig) + ": sound_config");
       keys.push_back({a + name, u32(number)});
     }
     return {};

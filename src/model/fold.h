@@ -48,8 +48,7 @@ void rotate_outputs(std::span<float> w, std::size_t cols, const quant::Rotation&
 void rotate_inputs(std::span<float> w, const quant::Rotation& rotation);
 
 /// Folds into weights that are loaded: projections of attention layers become float32 copies, which
-/// `weights` owns. Quantized ones are decoded first, which is exact: nothing is lost but the memory of
-/// four bytes a weight.
+/// `weights` owns, at four bytes a weight. Quantized ones are decoded for it and not encoded again.
 /// @error unsupported  a projection of TurboQuant weights, with its layer
 /// @error no_memory
 Result<void> fold(Weights& weights, const Config& config, const Fold& fold);

@@ -159,7 +159,7 @@ TEST(Fold, AModelIsFoldedOnce) {
 }
 
 TEST(Fold, AQuantizedModelIsFoldedWithoutQuantizingItAgain) {
-  // Integer codes meet activations of 16 bits, float32 copies those of 32: the only difference.
+  // Integer codes meet activations of 16 bits, float32 copies those of 32.
   const Fold fold{RotationKind::hadamard, RotationKind::hadamard};
   ThreadPool pool(2);
   for (const char* name : {"mlx-affine", "mlx-mxfp4", "gguf-q8_0", "gguf-mixed"}) {

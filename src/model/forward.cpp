@@ -11,6 +11,7 @@
 #include <new>
 
 #include "base/checked.h"
+#include "kernels/fixed.h"
 #include "kernels/ops.h"
 #include "kernels/ssd.h"
 #include "model/mixers.h"
@@ -149,6 +150,10 @@ class Cutter {
 };
 
 }  // namespace
+
+Isa products_isa() {
+  return kernels::products_isa(active_isa());
+}
 
 std::size_t Model::State::scratch_floats(std::size_t tokens, std::size_t threads) const {
   const std::size_t hidden = config.hidden_size;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/cpu.h"
 #include "base/error.h"
 #include "base/thread_pool.h"
 #include "formats/checkpoint.h"
@@ -18,6 +19,10 @@
 namespace tern::model {
 
 using TokenId = std::uint32_t;
+
+/// The instruction set that matrix products use: less than active_isa() where tiles of bytes (AMX)
+/// do not prove themselves. The first call may take milliseconds.
+Isa products_isa();
 
 /// Which positions of a chunk get logits.
 enum class LogitsMode : std::uint8_t { none, last, all };
