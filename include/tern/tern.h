@@ -32,7 +32,7 @@ extern "C" {
 #endif
 
 /* Raised when something is added; a change that breaks programs raises the library's soname. */
-#define TERN_C_API_VERSION 2
+#define TERN_C_API_VERSION 3
 
 /* The version of this interface that the library has, at least the header's. */
 TERN_API int tern_c_api_version(void);
@@ -113,10 +113,11 @@ typedef struct tern_model_info {
   uint64_t parameters;
   uint64_t weight_bytes;
   uint64_t kv_bytes_per_token;
-  uint64_t state_bytes; /* recurrent state of one session */
+  uint64_t state_bytes;   /* recurrent state of one session */
+  size_t trained_context; /* tokens that the model was made for; 0: not said. Since version 3 */
 } tern_model_info;
 #define TERN_MODEL_INFO_INIT \
-  {sizeof(tern_model_info), NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0}
+  {sizeof(tern_model_info), NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /* info->size says how much of it to fill. */
 TERN_API tern_status tern_model_get_info(const tern_model* model, tern_model_info* info);

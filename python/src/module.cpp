@@ -229,6 +229,7 @@ nb::dict info(const tern::Model& model) {
   info["layers"] = from.layers;
   info["vocabulary"] = from.vocabulary;
   info["context"] = from.context;
+  info["trained_context"] = from.trained_context;
   info["parameters"] = from.parameters;
   info["weight_bytes"] = from.weight_bytes;
   info["kv_keys"] = from.kv_keys;

@@ -32,7 +32,7 @@ class Model:
 
     @property
     def info(self) -> dict[str, Any]:
-        """What the model is and needs: sizes in bytes, ``context`` in tokens."""
+        """What the model is and needs: sizes in bytes, ``context`` and ``trained_context`` in tokens."""
         return self._native.info()
 
     @property

@@ -288,7 +288,8 @@ class TestLoad:
     def test_options_reach_the_engine(self):
         model, _ = load("demo", kv="turbo4:turbo3", ctx=333, threads=1)
         assert (model.info["kv_keys"], model.info["kv_values"]) == ("turbo4", "turbo3")
-        assert model.context == 333
+        assert model.context == model.info["context"] == 333
+        assert model.info["trained_context"] == 8192  # max_position_embeddings
 
     def test_a_model_is_called_as_in_mlx_lm(self, model, tokenizer, mlx):
         import mlx.core as mx

@@ -244,6 +244,7 @@ tern_status tern_model_get_info(const tern_model* model, tern_model_info* info) 
     values.weight_bytes = from.weight_bytes;
     values.kv_bytes_per_token = from.kv_bytes_per_token;
     values.state_bytes = from.state_bytes;
+    values.trained_context = from.trained_context;
     return fill(info, values);
   });
 }

@@ -91,11 +91,17 @@ static void check_info(const tern_model* model) {
   EXPECT_OK(tern_model_get_info(model, &info));
   EXPECT(strcmp(info.name, "demo") == 0 && info.context == 512 && info.vocabulary > 0);
   EXPECT(strcmp(info.kv_keys, "f16") == 0 && info.state_bytes > 0);
+  EXPECT(info.trained_context == 8192); /* max_position_embeddings */
   /* A program of an older header, which knows no field after `name`. */
   tern_model_info old = TERN_MODEL_INFO_INIT;
   old.size = offsetof(tern_model_info, architecture);
   EXPECT_OK(tern_model_get_info(model, &old));
   EXPECT(old.name != NULL && old.architecture == NULL);
+  /* One of version 2, before `trained_context`. */
+  tern_model_info second = TERN_MODEL_INFO_INIT;
+  second.size = offsetof(tern_model_info, trained_context);
+  EXPECT_OK(tern_model_get_info(model, &second));
+  EXPECT(second.state_bytes > 0 && second.trained_context == 0);
 }
 
 static uint32_t* prompt_of(const tern_model* model, size_t* count) {
