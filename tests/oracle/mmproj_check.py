@@ -12,6 +12,7 @@ import argparse
 import json
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import gguf
@@ -190,6 +191,30 @@ def check_file(report: tern_cli.Report, tern: str, source: Path, media: dict[str
                run.stderr.strip())
 
 
+def check_killed(report: tern_cli.Report, tern: str, source: Path, whole: Path, seed: int) -> None:
+    """kill -9 at random moments, each run going on from the one before: nothing, or all of it."""
+    out, random = source.with_name("killed.gguf"), np.random.default_rng(seed)
+    begun = time.monotonic()
+    subprocess.run([tern, "version"], capture_output=True, timeout=60)
+    least = time.monotonic() - begun  # before, nothing has begun
+    killed = halves = 0
+    for _ in range(12):
+        process = subprocess.Popen([tern, "convert", str(source), str(out), "--to", "mmproj-f16", "--resume"],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(least * random.uniform(0.5, 4))
+        process.kill()
+        killed += process.wait(60) != 0
+        if out.exists():
+            halves += out.read_bytes() != whole.read_bytes()
+            out.unlink()
+    report.add("killed: nothing under the final name, or all of it", killed > 0 and halves == 0,
+               f"{killed} of 12 killed, {halves} incomplete")
+    run = convert(tern, source, out, "--resume")
+    report.add("killed: --resume completes the same bytes",
+               run.returncode == 0 and out.read_bytes() == whole.read_bytes()
+               and not out.with_name(out.name + ".partial").exists(), run.stderr.strip())
+
+
 def check_refused(report: tern_cli.Report, tern: str, folder: Path, save, media: dict[str, np.ndarray]) -> None:
     missing = {k: v for k, v in media.items() if not k.endswith("blocks.1.mlp.fc2.bias")}
     cases = {"no encoders": ({}, "no encoder of images"),
@@ -234,6 +259,7 @@ def main() -> int:
         folder = Path(name)
         source = save(folder / "omni", images | sound | left_out)
         check_file(report, options.tern, source, images | sound, True)
+        check_killed(report, options.tern, source, source.with_suffix(".gguf"), 7)
         halves = {k: v.astype(np.float16) for k, v in images.items()}
         check_file(report, options.tern, save(folder / "vision", halves), halves, False)
         check_refused(report, options.tern, folder, save, images)
