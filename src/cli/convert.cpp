@@ -42,6 +42,20 @@ std::string duration(double seconds) {
   return fmt::format("{:.0f} min", seconds / 60);
 }
 
+/// "12 min (coding 10 min, reading 90 s, writing 30 s)": parts that take a tenth of it.
+std::string estimated(const convert::Estimate& estimate) {
+  const double all = estimate.seconds();
+  std::string parts;
+  const auto add = [&](std::string_view what, double seconds) {
+    if (all < 10 || seconds < all / 10) return;
+    parts += fmt::format("{}{} {}", parts.empty() ? "" : ", ", what, duration(seconds));
+  };
+  add("coding", estimate.coding);
+  add("reading", estimate.reading);
+  add("writing", estimate.writing);
+  return "estimated " + duration(all) + (parts.empty() ? "" : " (" + parts + ")");
+}
+
 std::string gigabytes(std::uint64_t bytes) {
   return bytes < 1'000'000'000 ? fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6)
                                : fmt::format("{:.2f} GB", static_cast<double>(bytes) / 1e9);
@@ -135,15 +149,19 @@ class Convert : public Command {
     TERN_TRY(const auto plan, target_->plan(source, *target_, options));
     for (const std::string& warning : plan.warnings)
       context.err.write("tern: warning: " + warning + "\n");
-    const std::size_t threads = threads_.value_or(ThreadPool::default_threads());
-    const double seconds = convert::estimate_seconds(plan, threads);
+    const auto pool = [&] {
+      const StartThreadsWithoutSignals quiet;
+      return std::make_unique<ThreadPool>(threads_.value_or(0));
+    }();
+    const auto estimate = convert::estimate(
+        plan, *pool,
+        dry_run_ ? convert::kAssumedWriteRate  // writes nothing, not even to measure
+                 : convert::measure_write_rate(*destination_, plan.bytes()));
     if (dry_run_) {
-      context.out.write(json_ ? json_plan(plan, seconds) : text_plan(plan, seconds));
+      context.out.write(json_ ? json_plan(plan, estimate) : text_plan(plan, estimate));
       return 0;
     }
-    context.err.write(fmt::format("{}: {} of {}, about {}\n", *destination_,
-                                  gigabytes(plan.bytes()), plan.target, duration(seconds)));
-    return write(context, source, plan);
+    return write(context, source, plan, estimate, *pool);
   }
 
  private:
@@ -161,28 +179,30 @@ class Convert : public Command {
     return options;
   }
 
-  Result<int> write(Context& context, const convert::Source& source, const convert::Plan& plan) {
-    const auto pool = [&] {
-      const StartThreadsWithoutSignals quiet;
-      return std::make_unique<ThreadPool>(threads_.value_or(0));
-    }();
+  Result<int> write(Context& context, const convert::Source& source, const convert::Plan& plan,
+                    const convert::Estimate& estimate, ThreadPool& pool) {
     Cancel cancel;
     const CancelOnInterrupt on_interrupt(cancel);
-    auto report = convert::convert(
-        plan, source, *destination_, *pool,
-        {.resume = resume_, .progress = [&](std::uint64_t done, std::uint64_t total) {
-           context.progress.update("converting", done, total);
-           return !cancel.requested();
-         }});
+    context.err.write(fmt::format("{}: {} of {}, {}\n", *destination_, gigabytes(plan.bytes()),
+                                  plan.target, estimated(estimate)));
+    auto report =
+        convert::convert(plan, source, *destination_, pool,
+                         {.resume = resume_,
+                          .estimate = &estimate,
+                          .progress = [&](const convert::ConvertProgress& now) {
+                            context.progress.update_work("converting", now.part, now.bytes,
+                                                         now.total_bytes, now.seconds_left);
+                            return !cancel.requested();
+                          }});
     context.progress.clear();
     if (!report && report.error().code == ErrorCode::cancelled)
       report.error().hint = "the same command with --resume goes on from here";
     if (!report) return std::unexpected(report.error());
-    context.out.write(json_ ? json_report(plan, *report) : text_report(*report));
+    context.out.write(json_ ? json_report(plan, *report, estimate) : text_report(*report));
     return 0;
   }
 
-  std::string text_plan(const convert::Plan& plan, double seconds) const {
+  std::string text_plan(const convert::Plan& plan, const convert::Estimate& estimate) const {
     std::string text;
     for (const convert::PlannedFile& file : plan.files) {
       text += fmt::format("{}: {} bytes\n", file.name, file.bytes());
@@ -195,9 +215,9 @@ class Convert : public Command {
       text += fmt::format("{}: {} bytes\n", file.name, file.text.size());
     return text + fmt::format(
                       "{}: {} weights, {} bytes of tensors, {} bytes in all ({}); {:.3f} bits "
-                      "a weight; about {}\n",
+                      "a weight; {}\n",
                       plan.target, plan.weights(), plan.tensor_bytes(), plan.bytes(),
-                      gigabytes(plan.bytes()), bits_each(plan), duration(seconds));
+                      gigabytes(plan.bytes()), bits_each(plan), estimated(estimate));
   }
 
   static double bits_each(const convert::Plan& plan) {
@@ -205,7 +225,7 @@ class Convert : public Command {
            static_cast<double>(std::max<std::uint64_t>(1, plan.weights()));
   }
 
-  static std::string json_plan(const convert::Plan& plan, double seconds) {
+  static std::string json_plan(const convert::Plan& plan, const convert::Estimate& estimate) {
     json::array files;
     for (const convert::PlannedFile& file : plan.files) {
       json::array tensors;
@@ -225,7 +245,10 @@ class Convert : public Command {
                         {"weights", plan.weights()},
                         {"tensor_bytes", plan.tensor_bytes()},
                         {"bytes", plan.bytes()},
-                        {"seconds", seconds}};
+                        {"seconds", estimate.seconds()},
+                        {"coding_seconds", estimate.coding},
+                        {"reading_seconds", estimate.reading},
+                        {"writing_seconds", estimate.writing}};
     out["warnings"] = json::array(plan.warnings.begin(), plan.warnings.end());
     out["files"] = std::move(files);
     return json::serialize(out) + "\n";
@@ -241,11 +264,17 @@ class Convert : public Command {
     return text + fmt::format("; {:.1f} s\n", report.seconds);
   }
 
-  static std::string json_report(const convert::Plan& plan, const convert::ConvertReport& report) {
-    json::object out = {{"target", plan.target},          {"tensors", report.tensors},
-                        {"weights", report.weights},      {"bytes", report.bytes},
-                        {"coded", report.coded},          {"resumed_bytes", report.resumed_bytes},
-                        {"relative_error", report.error}, {"seconds", report.seconds}};
+  static std::string json_report(const convert::Plan& plan, const convert::ConvertReport& report,
+                                 const convert::Estimate& estimate) {
+    json::object out = {{"target", plan.target},
+                        {"tensors", report.tensors},
+                        {"weights", report.weights},
+                        {"bytes", report.bytes},
+                        {"coded", report.coded},
+                        {"resumed_bytes", report.resumed_bytes},
+                        {"relative_error", report.error},
+                        {"seconds", report.seconds},
+                        {"estimated_seconds", estimate.seconds()}};
     out["warnings"] = json::array(plan.warnings.begin(), plan.warnings.end());
     return json::serialize(out) + "\n";
   }

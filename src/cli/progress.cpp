@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "cli/stats.h"
 #include "cli/terminal.h"
@@ -66,6 +67,15 @@ std::string transfer_text(std::string_view what, std::uint64_t done, std::uint64
   return bar_text(what, part, numbers, width);
 }
 
+std::string work_text(std::string_view what, double part, std::uint64_t done, std::uint64_t total,
+                      double seconds_left, std::size_t width) {
+  part = std::clamp(part, 0.0, 1.0);
+  auto numbers = fmt::format("{:3.0f}%  {}/{}", 100 * part, human_bytes(std::min(done, total)),
+                             human_bytes(total));
+  if (seconds_left > 0) numbers += fmt::format("  {} left", clock_text(std::ceil(seconds_left)));
+  return bar_text(what, part, numbers, width);
+}
+
 void ProgressLine::begin(std::string_view what, std::size_t total) {
   if (!enabled_) return;
   clear();
@@ -84,6 +94,12 @@ void ProgressLine::update_bytes(std::string_view what, std::uint64_t done, std::
   const auto now = Clock::now();
   if (!running_ || what != what_) first_ = done;
   if (due(what, now)) draw(transfer_text(what_, done, total, rate(done, now), width_), now);
+}
+
+void ProgressLine::update_work(std::string_view what, double part, std::uint64_t done,
+                               std::uint64_t total, double seconds_left) {
+  const auto now = Clock::now();
+  if (due(what, now)) draw(work_text(what_, part, done, total, seconds_left, width_), now);
 }
 
 void ProgressLine::update_parts(std::span<const Part> parts, std::string_view what,

@@ -20,6 +20,11 @@ std::string progress_text(std::string_view what, std::size_t done, std::size_t t
 std::string transfer_text(std::string_view what, std::uint64_t done, std::uint64_t total,
                           double rate, std::size_t width);
 
+/// "converting  [####----]  50%  8.9 GB/17.8 GB  2:51 left", the same way: `part` of the work, 0 to
+/// 1, is not that of the bytes. `seconds_left` 0: not known yet.
+std::string work_text(std::string_view what, double part, std::uint64_t done, std::uint64_t total,
+                      double seconds_left, std::size_t width);
+
 /// Draws over itself. Appears only for tasks that take a while, and leaves no trace.
 class ProgressLine {
  public:
@@ -32,6 +37,9 @@ class ProgressLine {
   void update(std::string_view what, std::size_t done, std::size_t total);
   /// The same for bytes: with rate and remaining time.
   void update_bytes(std::string_view what, std::uint64_t done, std::uint64_t total);
+  /// The same for work whose remaining time is known otherwise.
+  void update_work(std::string_view what, double part, std::uint64_t done, std::uint64_t total,
+                   double seconds_left);
   /// The same with a line for each of `parts` before that of the whole.
   struct Part {
     std::string_view what;

@@ -64,14 +64,17 @@ class Quantize : public Command {
       const StartThreadsWithoutSignals quiet;
       return std::make_unique<ThreadPool>(threads_.value_or(0));
     }();
+    const auto estimate = convert::estimate(plan, *pool, convert::kAssumedWriteRate);
     Cancel cancel;
     const CancelOnInterrupt on_interrupt(cancel);
     TERN_TRY(const auto report,
-             convert::convert(plan, source, *folder_, *pool,
-                              {.progress = [&](std::uint64_t done, std::uint64_t total) {
-                                context.progress.update("coding weights", done, total);
-                                return !cancel.requested();
-                              }}));
+             convert::convert(
+                 plan, source, *folder_, *pool,
+                 {.estimate = &estimate, .progress = [&](const convert::ConvertProgress& now) {
+                    context.progress.update_work("coding weights", now.part, now.bytes,
+                                                 now.total_bytes, now.seconds_left);
+                    return !cancel.requested();
+                  }}));
     context.progress.clear();
     context.out.write(summary(report));
     return 0;

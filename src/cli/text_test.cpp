@@ -59,6 +59,16 @@ TEST(TransferText, HasBytesRateAndRemainingTime) {
     EXPECT_LT(transfer_text("downloading", 1u << 30, 1u << 31, 1e6, width).size(), width);
 }
 
+TEST(WorkText, HasThePartOfTheWorkAndTheRemainingTime) {
+  EXPECT_THAT(work_text("converting", 0.25, 5'000'000'000, 10'000'000'000, 99.5, 100),
+              AllOf(HasSubstr("]   25%  5.00 GB/10.0 GB  1:40 left")));
+  EXPECT_THAT(work_text("x", 0, 0, 10, 0, 100),
+              AllOf(HasSubstr("0%  0 B/10 B"), Not(HasSubstr("left"))));
+  EXPECT_THAT(work_text("x", 1.5, 20, 10, 0, 100), HasSubstr("100%  10 B/10 B"));
+  for (std::size_t width = 20; width < 200; ++width)
+    EXPECT_LT(work_text("converting", 0.5, 1u << 30, 1u << 31, 1e9, width).size(), width);
+}
+
 TEST(Nearest, FindsTypingErrors) {
   const std::vector<std::string> names = {"--temp", "--top-k", "--top-p", "--threads"};
   EXPECT_EQ(nearest("--tmep", names), "--temp");

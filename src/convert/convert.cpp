@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <map>
 #include <system_error>
 
 #include "convert/journal.h"
@@ -18,7 +17,6 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kPiece = std::size_t{8} << 20;  // copied between two looks at `progress`
-constexpr std::uint64_t kSyncBytes = std::uint64_t{256} << 20;  // at most, lost when power fails
 constexpr auto kSyncTime = std::chrono::seconds(2);
 
 double seconds_since(Clock::time_point start) {
@@ -49,10 +47,10 @@ class Runner {
         output_(output),
         coder_(pool),
         options_(options),
+        work_(plan, options.estimate),
         total_(plan.bytes()) {}
 
   Result<ConvertReport> run() {
-    const auto start = Clock::now();
     TERN_TRY_VOID(open_journal());
     for (; point_.files < plan_.files.size(); next_file())
       TERN_TRY_VOID(write_file(plan_.files[point_.files]));
@@ -62,7 +60,7 @@ class Runner {
                          .bytes = total_,
                          .resumed_bytes = resumed_,
                          .coded = before_.coded + coder_.coded(),
-                         .seconds = seconds_since(start)};
+                         .seconds = seconds_since(started_)};
     for (const PlannedFile& file : plan_.files)
       for (const PlannedTensor& tensor : file.tensors) report.tensors += tensor.outputs.size();
     const double square = before_.square + coder_.square();
@@ -84,6 +82,7 @@ class Runner {
     for (std::size_t i = 0; i < point_.files; ++i) resumed_ += plan_.files[i].bytes();
     resumed_ += point_.bytes;
     done_ = resumed_;
+    work_.skip(point_.files, point_.tensors);
     return {};
   }
 
@@ -127,9 +126,10 @@ class Runner {
     synced_ = file.length();
     synced_at_ = Clock::now();
     for (std::size_t t = point_.tensors; t < planned.tensors.size(); ++t) {
+      at_ = t;
       TERN_TRY_VOID(write_tensor(planned, planned.tensors[t], file));
       const bool due =
-          file.length() - synced_ >= kSyncBytes || Clock::now() - synced_at_ >= kSyncTime;
+          file.length() - synced_ >= options_.sync_bytes || Clock::now() - synced_at_ >= kSyncTime;
       if (due && t + 1 < planned.tensors.size())
         TERN_TRY_VOID(reach({point_.files, t + 1, file.length()}, file));
     }
@@ -186,7 +186,12 @@ class Runner {
 
   bool advance(std::uint64_t bytes) {
     done_ += bytes;
-    return !options_.progress || options_.progress(std::min(done_, total_), total_);
+    work_.add(point_.files, at_, bytes);
+    return !options_.progress ||
+           options_.progress({.bytes = std::min(done_, total_),
+                              .total_bytes = total_,
+                              .part = work_.part(),
+                              .seconds_left = work_.seconds_left(seconds_since(started_))});
   }
 
   const Plan& plan_;
@@ -194,10 +199,12 @@ class Runner {
   OutputFolder& output_;
   RowCoder coder_;
   const ConvertOptions& options_;
+  Work work_;
   std::optional<Journal> journal_;
   Point point_, before_;
+  std::size_t at_ = 0;  // the tensor of the present file
   std::uint64_t total_, done_ = 0, resumed_ = 0, synced_ = 0;
-  Clock::time_point synced_at_;
+  Clock::time_point started_ = Clock::now(), synced_at_;
 };
 
 /// Bytes of the files in a partial folder.
@@ -260,35 +267,6 @@ Result<ConvertReport> convert(const Plan& plan, const Source& source, const fs::
                 output.file(Journal::kName).string());
   TERN_TRY_VOID(output.commit());
   return report;
-}
-
-double estimate_seconds(const Plan& plan, std::size_t threads) {
-  constexpr double kTrial = 0.02;                           // seconds
-  std::map<std::string, std::pair<double, double>> trials;  // weights, and seconds for each
-  for (const PlannedFile& file : plan.files)
-    for (const PlannedTensor& tensor : file.tensors) {
-      const auto* coding = std::get_if<Coding>(&tensor.from);
-      if (coding == nullptr || coding->format->takes(coding->matrices.front())) continue;
-      auto& [weights, each] = trials[tensor.how];
-      weights += static_cast<double>(tensor.elements());
-      if (each > 0 || coding->rows() == 0) continue;
-      const quant::Matrix& matrix = coding->matrices.front();
-      std::vector<float> row(matrix.cols);
-      std::vector<std::byte> planes[3];
-      const auto layout = coding->format->planes(matrix.cols);
-      for (std::size_t p = 0; p < layout.size(); ++p)
-        planes[p].resize(checked_row_bytes(layout[p].type, layout[p].extent).value_or(0));
-      const auto start = Clock::now();
-      std::size_t rows = 0;
-      while (rows < matrix.rows && (rows == 0 || seconds_since(start) < kTrial)) {
-        decode_row(matrix, rows++, row);
-        coding->format->encode(row, {}, {planes[0], planes[1], planes[2]});
-      }
-      each = seconds_since(start) / static_cast<double>(rows * matrix.cols);
-    }
-  double seconds = 0;
-  for (const auto& [how, trial] : trials) seconds += trial.first * trial.second;
-  return seconds / static_cast<double>(std::max<std::size_t>(1, threads));
 }
 
 }  // namespace tern::convert

@@ -7,14 +7,24 @@
 
 #include "base/error.h"
 #include "base/thread_pool.h"
+#include "convert/estimate.h"
 #include "convert/plan.h"
 
 namespace tern::convert {
 
+struct ConvertProgress {
+  std::uint64_t bytes = 0, total_bytes = 0;  ///< of all files
+  double part = 0;                           ///< of the work, 0 to 1, as Work::part
+  double seconds_left = 0;                   ///< 0: not known
+};
+
 struct ConvertOptions {
   bool resume = false;  ///< take over what an earlier run of the same plan left
-  /// (bytes done, of), from one thread; false stops
-  std::function<bool(std::uint64_t, std::uint64_t)> progress = {};
+  /// Written between two points to go on from, at most, beside what two seconds write.
+  std::uint64_t sync_bytes = std::uint64_t{256} << 20;
+  const Estimate* estimate = nullptr;  ///< of the plan, for `progress`; null: by bytes
+  /// From one thread; false stops
+  std::function<bool(const ConvertProgress&)> progress = {};
 };
 
 struct ConvertReport {
@@ -40,8 +50,5 @@ struct ConvertReport {
 Result<ConvertReport> convert(const Plan& plan, const Source& source,
                               const std::filesystem::path& destination, ThreadPool& pool,
                               const ConvertOptions& options = {});
-
-/// Seconds that the encoders of `plan` take on `threads` threads, from trials of a few rows.
-double estimate_seconds(const Plan& plan, std::size_t threads);
 
 }  // namespace tern::convert

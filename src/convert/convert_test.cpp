@@ -234,13 +234,14 @@ TEST(Convert, AWidthThatIsNoMultipleOfTheGroupStaysPlainAndIsNamed) {
 }
 
 /// What a run leaves that is stopped after `part` of its bytes.
-void stop_at(const Plan& planned, const Source& source, const fs::path& to, double part) {
+void stop_at(const Plan& planned, const Source& source, const fs::path& to, double part,
+             std::uint64_t sync_bytes = ConvertOptions().sync_bytes) {
   ThreadPool pool(2);
-  const auto stopped =
-      convert(planned, source, to, pool,
-              {.resume = true, .progress = [&](std::uint64_t done, std::uint64_t total) {
-                 return static_cast<double>(done) < part * static_cast<double>(total);
-               }});
+  const auto stopped = convert(
+      planned, source, to, pool,
+      {.resume = true, .sync_bytes = sync_bytes, .progress = [&](const ConvertProgress& now) {
+         return static_cast<double>(now.bytes) < part * static_cast<double>(now.total_bytes);
+       }});
   ASSERT_FALSE(stopped);
   EXPECT_EQ(stopped.error().code, ErrorCode::cancelled);
   EXPECT_FALSE(fs::exists(to));
@@ -260,6 +261,34 @@ TEST(Convert, AStoppedRunGoesOnToTheSameBytes) {
   EXPECT_NEAR(report.error / whole.error, 1, 1e-12);
   EXPECT_EQ(files_of(folder / "again"), files_of(folder / "whole"));
   EXPECT_FALSE(fs::exists(folder / "again.partial"));
+}
+
+TEST(Convert, AStoppedRunGoesOnInTheMiddleOfAFile) {
+  const Scratch folder;
+  const formats::Checkpoint checkpoint = open(kDemo);
+  const Source source = source_of(checkpoint);
+  for (const char* to : {"gguf-q4_k_m", "mlx-3bit"}) {  // with padding between tensors, and without
+    const auto whole = made(kDemo, folder / "whole", to);
+    const auto planned = plan(source, to);
+    ASSERT_TRUE(planned);
+    ASSERT_EQ(planned->files.size(), 1u);
+    std::uint64_t before = 0;
+    for (const double part : {0.3, 0.6, 0.9}) {
+      stop_at(*planned, source, folder / "again", part, 50'000);
+      const auto there = fs::file_size(folder / "again.partial" / planned->files.front().name);
+      EXPECT_GT(there, before);
+      before = there;
+    }
+    const auto report = made(kDemo, folder / "again", to, {}, {.resume = true});
+    EXPECT_GT(report.resumed_bytes, report.bytes / 2);
+    EXPECT_NEAR(report.error / whole.error, 1, 1e-12);
+    if (planned->folder)
+      EXPECT_EQ(files_of(folder / "again"), files_of(folder / "whole"));
+    else
+      EXPECT_EQ(read(folder / "again"), read(folder / "whole"));
+    fs::remove_all(folder / "again");
+    fs::remove_all(folder / "whole");
+  }
 }
 
 TEST(Convert, AJournalThatDoesNotFitWhatIsThereIsAnError) {

@@ -9,7 +9,6 @@ namespace tern::convert {
 namespace {
 
 constexpr std::size_t kSlabWeights = std::size_t{4} << 20;  // coded between two writes
-constexpr std::size_t kGrainWeights = std::size_t{1} << 15;
 
 /// Sum of squares and largest magnitude, sixteen at a time so that the loop is made of vectors. A
 /// weight that is not finite makes the largest one so.
@@ -102,6 +101,14 @@ Result<void> RowCoder::run(const Coding& coding, const std::string& name, const 
     if (!slab_done(planes.data[p].size())) return fail(ErrorCode::cancelled, "interrupted");
   }
   return {};
+}
+
+void RowCoder::try_rows(const Coding& coding, std::size_t rows) {
+  Coding part{.matrices = {coding.matrices.front().slice(0, rows)}, .format = coding.format};
+  if (!coding.importance.empty()) part.importance = coding.importance.first(coding.cols());
+  Planes planes(part, rows);
+  std::vector<RowSums> sums(rows);
+  code_rows(part, part.matrices.front(), 0, part.importance, planes, sums);
 }
 
 void RowCoder::code_rows(const Coding& coding, const quant::Matrix& matrix, std::size_t first,

@@ -15,12 +15,18 @@ class RowCoder {
   /// Takes the bytes of plane `plane`, in order; planes come one after the other.
   using Sink = std::function<Result<void>(std::size_t plane, std::span<const std::byte>)>;
 
+  /// Coded by one thread in one go.
+  static constexpr std::size_t kGrainWeights = std::size_t{1} << 15;
+
   explicit RowCoder(ThreadPool& pool) : pool_(pool) {}
 
   /// @param slab_done  called between slabs with the bytes that went to the sink; false stops
   /// @error corrupt, unsupported, cancelled  as convert(); and what the sink says
   Result<void> run(const Coding& coding, const std::string& name, const Sink& sink,
                    const std::function<bool(std::uint64_t)>& slab_done);
+
+  /// Codes the first `rows` rows of the first matrix and keeps nothing: a trial of what it costs.
+  void try_rows(const Coding& coding, std::size_t rows);
 
   std::uint64_t coded() const { return coded_; }
   double error() const { return error_; }

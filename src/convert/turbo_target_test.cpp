@@ -244,9 +244,9 @@ TEST(TurboQuantize, RefusesAFolderThatHoldsSomething) {
 TEST(TurboQuantize, LeavesNothingUnderTheFinalNameWhenItIsStopped) {
   const Scratch folder;
   std::uint64_t last = 0;
-  const auto stop = [&](std::uint64_t done, std::uint64_t total) {
-    last = done;
-    return done < total / 2;
+  const auto stop = [&](const ConvertProgress& progress) {
+    last = progress.bytes;
+    return progress.bytes < progress.total_bytes / 2;
   };
   expect_error(try_to(demo(), folder / "coded", {}, 2, {.progress = stop}), ErrorCode::cancelled,
                "interrupted");

@@ -92,7 +92,7 @@ TEST(ConvertProgram, InterruptedItSaysHowToGoOn) {
   for (int i = 0; i < 20; ++i) {
     Process process({.arguments = conversion(to)});
     process.close_input();
-    ASSERT_TRUE(process.wait_for("about"));  // the line before the first byte
+    ASSERT_TRUE(process.wait_for("estimated"));  // the line before the first byte
     process.signal(SIGINT);
     const auto outcome = process.finish();
     if (fs::exists(to)) {  // it was done already
@@ -122,7 +122,7 @@ TEST(ConvertProgram, AFullDiskLeavesNothingUnderTheFinalName) {
   EXPECT_EQ(::mount("none", disk.c_str(), "tmpfs", MS_REMOUNT, "size=6m"), 0);
   Process process({.arguments = conversion(disk / "model")});
   process.close_input();
-  process.wait_for("about");
+  process.wait_for("estimated");
   const std::string ballast = run_bash("head -c 5m /dev/zero > " + (disk / "ballast").string()).err;
   const auto full = process.finish();
   if (full.status != 0) {
