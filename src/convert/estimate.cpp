@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <map>
 #include <numeric>
@@ -26,27 +25,37 @@ std::uint64_t weights_of(const quant::Matrix& matrix) {
   return std::uint64_t{matrix.rows} * matrix.cols;
 }
 
-/// Seconds for a weight, on all threads: the median of some rounds, as other programs disturb some
-/// of them. The rows were read before, so that no disk is measured.
+/// Touches every page, as conversion does: by all threads at once. Seconds.
+double try_reading(Bytes bytes, ThreadPool& pool) {
+  constexpr std::size_t kPage = 4096;
+  const auto start = Clock::now();
+  pool.parallel_for(
+      (bytes.size() + kPage - 1) / kPage, 64, [&](std::size_t begin, std::size_t end) {
+        for (std::size_t page = begin; page < end; ++page)
+          static_cast<void>(*static_cast<const volatile std::byte*>(&bytes[page * kPage]));
+      });
+  return seconds_since(start);
+}
+
+/// Seconds for a weight, by a loop as long as that of the conversion, or long enough. The rows are
+/// read before, so that no disk is measured.
 double try_coding(const Coding& coding, ThreadPool& pool) {
-  constexpr double kRound = 0.02;  // seconds, at least
-  constexpr std::size_t kRounds = 5;
-  const std::size_t most = coding.matrices.front().rows;
-  const std::size_t cols = std::max<std::size_t>(1, coding.cols());
+  constexpr double kEnough = 0.1;  // seconds
+  const quant::Matrix& matrix = coding.matrices.front();
+  const std::size_t cols = std::max<std::size_t>(1, matrix.cols);
+  const std::size_t most = std::min(matrix.rows, RowCoder::kSlabWeights / cols + 1);
   RowCoder coder(pool);
-  const auto round = [&](std::size_t rows) {
+  std::size_t rows = pool.size() * RowCoder::kGrainWeights / cols + 1;
+  while (true) {
+    rows = std::min(rows, most);
+    try_reading({matrix.codes, rows * matrix.code_stride}, pool);
     const auto start = Clock::now();
     coder.try_rows(coding, rows);
-    return seconds_since(start);
-  };
-  std::size_t rows =
-      std::min(most, std::max<std::size_t>(1, pool.size() * RowCoder::kGrainWeights / cols));
-  while (rows < most && (round(rows), round(rows) < kRound)) rows = std::min(most, 2 * rows);
-  round(rows);
-  std::array<double, kRounds> seconds;
-  std::ranges::generate(seconds, [&] { return round(rows); });
-  std::ranges::nth_element(seconds, seconds.begin() + kRounds / 2);
-  return seconds[kRounds / 2] / static_cast<double>(std::uint64_t{rows} * cols);
+    const double seconds = seconds_since(start);
+    if (seconds >= kEnough || rows == most)
+      return seconds / static_cast<double>(std::uint64_t{rows} * cols);
+    rows *= 2;
+  }
 }
 
 /// Seconds for a weight of each kind of coding, by the largest tensor: `how` says from what to
@@ -85,18 +94,6 @@ std::vector<Bytes> sources_of(const PlannedTensor& tensor) {
 std::uint64_t size_of(const std::vector<Bytes>& parts) {
   return std::accumulate(parts.begin(), parts.end(), std::uint64_t{0},
                          [](std::uint64_t sum, Bytes part) { return sum + part.size(); });
-}
-
-/// Touches every page, as conversion does: by all threads at once. Seconds.
-double try_reading(Bytes bytes, ThreadPool& pool) {
-  constexpr std::size_t kPage = 4096;
-  const auto start = Clock::now();
-  pool.parallel_for(
-      (bytes.size() + kPage - 1) / kPage, 64, [&](std::size_t begin, std::size_t end) {
-        for (std::size_t page = begin; page < end; ++page)
-          static_cast<void>(*static_cast<const volatile std::byte*>(&bytes[page * kPage]));
-      });
-  return seconds_since(start);
 }
 
 /// Seconds for a byte of the source, by pieces spread over it: some of it may be in memory already.

@@ -8,8 +8,6 @@
 namespace tern::convert {
 namespace {
 
-constexpr std::size_t kSlabWeights = std::size_t{4} << 20;  // coded between two writes
-
 /// Sum of squares and largest magnitude, sixteen at a time so that the loop is made of vectors. A
 /// weight that is not finite makes the largest one so.
 void measure(std::span<const float> row, double& square, float& largest) {

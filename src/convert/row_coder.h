@@ -15,6 +15,8 @@ class RowCoder {
   /// Takes the bytes of plane `plane`, in order; planes come one after the other.
   using Sink = std::function<Result<void>(std::size_t plane, std::span<const std::byte>)>;
 
+  /// Coded between two writes.
+  static constexpr std::size_t kSlabWeights = std::size_t{4} << 20;
   /// Coded by one thread in one go.
   static constexpr std::size_t kGrainWeights = std::size_t{1} << 15;
 
