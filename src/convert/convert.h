@@ -13,6 +13,7 @@ namespace tern::convert {
 
 struct ConvertOptions {
   bool resume = false;  ///< take over what an earlier run of the same plan left
+  bool keep = true;     ///< leave what a run wrote that was cancelled or failed, for `resume`
   /// (bytes done, of), from one thread; false stops
   std::function<bool(std::uint64_t, std::uint64_t)> progress = {};
 };
@@ -28,7 +29,8 @@ struct ConvertReport {
 };
 
 /// Writes `destination`: a new folder, or one file. It appears when all of it is there; until then
-/// everything lies in `<destination>.partial`, which a cancelled or failed run leaves for `resume`.
+/// everything lies in `<destination>.partial`, which a cancelled or failed run leaves for `resume`,
+/// if it is to keep it.
 ///
 /// @error usage        the destination exists; nothing to resume; the plan is another one than that
 ///                     of the run to resume
