@@ -85,7 +85,7 @@ void declare_kv(Options& options, ModelOptions& target, std::vector<std::string>
 void declare_fold(Options& options, ModelOptions& target) {
   options.flag("--fold", target.fold,
                "move the rotation of the cache type into the projections, in float32, while "
-               "loading; not for quantized models");
+               "loading; not for TurboQuant weights");
 }
 
 void declare_compute(Options& options, ModelOptions& target) {

@@ -3,6 +3,8 @@
 #include <cmath>
 #include <limits>
 
+#include "model/fold.h"
+
 namespace tern::convert {
 namespace {
 
@@ -133,6 +135,10 @@ Result<std::string> config_text(const Source& source, const ConfigChanges& chang
         config = std::move(own);
         break;
       }
+  TERN_TRY(const model::Fold fold, model::read_fold(source.checkpoint()));
+  if (fold != model::Fold{}) {
+    TERN_TRY(config["tern_kv_rotation"], parse_json(model::fold_text(fold), "tern_kv_rotation"));
+  }
   for (const std::string_view key : {"quantization", "quantization_config"}) config.erase(key);
   for (const std::string_view key : kTextKeys)
     if (json::value* text = config.if_contains(key); text != nullptr && text->is_object())

@@ -254,7 +254,7 @@ Result<ConvertReport> convert(const Plan& plan, const Source& source, const fs::
   if (!report) {
     // Another run can go on after these; what is wrong with the weights stays wrong.
     const ErrorCode code = report.error().code;
-    if (code == ErrorCode::cancelled || code == ErrorCode::io) output.keep();
+    if (options.keep && (code == ErrorCode::cancelled || code == ErrorCode::io)) output.keep();
     return report;
   }
   if (!plan.folder) {

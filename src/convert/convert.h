@@ -20,6 +20,7 @@ struct ConvertProgress {
 
 struct ConvertOptions {
   bool resume = false;  ///< take over what an earlier run of the same plan left
+  bool keep = true;     ///< leave what a run wrote that was cancelled or failed, for `resume`
   /// Written between two points to go on from, at most, beside what two seconds write.
   std::uint64_t sync_bytes = std::uint64_t{256} << 20;
   const Estimate* estimate = nullptr;  ///< of the plan, for `progress`; null: by bytes
@@ -38,7 +39,8 @@ struct ConvertReport {
 };
 
 /// Writes `destination`: a new folder, or one file. It appears when all of it is there; until then
-/// everything lies in `<destination>.partial`, which a cancelled or failed run leaves for `resume`.
+/// everything lies in `<destination>.partial`, which a cancelled or failed run leaves for `resume`,
+/// if it is to keep it.
 ///
 /// @error usage        the destination exists; nothing to resume; the plan is another one than that
 ///                     of the run to resume

@@ -1,35 +1,35 @@
 #include "convert/fold.h"
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
+#include <map>
+#include <set>
 #include <system_error>
-#include <vector>
 
-#include "base/check.h"
-#include "convert/output_folder.h"
-#include "formats/safetensors_writer.h"
-#include "model/forward.h"
-#include "tensor/half.h"
+#include "convert/config_text.h"
+#include "convert/gguf_format.h"
+#include "convert/mlx_format.h"
+#include "convert/recipe.h"
+#include "convert/row_coder.h"
+#include "convert/shards.h"
+#include "convert/side_files.h"
+#include "formats/gguf_writer.h"
+#include "quant/turbo_weights.h"
 
 namespace tern::convert {
 namespace {
 
 namespace fs = std::filesystem;
-using formats::Checkpoint;
+using model::RotationKind;
+using quant::Scheme;
 
-constexpr std::size_t kPiece = std::size_t{1} << 26;  // bytes that are written at once
 constexpr std::uint64_t kMaxSideFile = 256u << 20;
-constexpr std::string_view kSideFiles[] = {"tokenizer.json",          "tokenizer_config.json",
-                                           "special_tokens_map.json", "generation_config.json",
-                                           "chat_template.jinja",     "preprocessor_config.json"};
 
 /// What a tensor becomes.
 enum class Action : std::uint8_t { copy, key_outputs, value_outputs, value_inputs };
 
 Action action_for(std::string_view name, const model::Fold& fold) {
-  const bool keys = fold.keys != model::RotationKind::identity;
-  const bool values = fold.values != model::RotationKind::identity;
+  const bool keys = fold.keys != RotationKind::identity;
+  const bool values = fold.values != RotationKind::identity;
   for (const std::string_view end : {".weight", ".bias"}) {
     if (!name.ends_with(end)) continue;
     const std::string_view stem = name.substr(0, name.size() - end.size());
@@ -41,153 +41,227 @@ Action action_for(std::string_view name, const model::Fold& fold) {
   return Action::copy;
 }
 
-std::vector<float> to_floats(const Tensor& tensor) {
-  std::vector<float> values(tensor.elements());
-  const std::byte* in = tensor.data.data();
-  if (tensor.type == DType::f32) {
-    std::memcpy(values.data(), in, tensor.data.size());
-    return values;
-  }
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    std::uint16_t bits;
-    std::memcpy(&bits, in + i * sizeof bits, sizeof bits);
-    values[i] = tensor.type == DType::bf16 ? bf16_to_float(bits) : f16_to_float(bits);
-  }
+bool is_plain(Scheme scheme) {
+  return scheme == Scheme::f32 || scheme == Scheme::f16 || scheme == Scheme::bf16;
+}
+
+std::vector<float> floats_of(const SourceTensor& tensor) {
+  if (!tensor.is_matrix()) return tensor.values();
+  const quant::Matrix& matrix = tensor.matrices.front();
+  std::vector<float> values(matrix.rows * matrix.cols);
+  for (std::size_t row = 0; row < matrix.rows; ++row)
+    decode_row(matrix, row, std::span(values).subspan(row * matrix.cols, matrix.cols));
   return values;
 }
 
-std::vector<std::byte> to_bytes(std::span<const float> values, DType type) {
-  std::vector<std::byte> bytes(values.size() * (type == DType::f32 ? 4 : 2));
-  if (type == DType::f32) {
-    std::memcpy(bytes.data(), values.data(), bytes.size());
-    return bytes;
+quant::Matrix matrix_over(const std::vector<float>& values, const quant::Matrix& like) {
+  return {.scheme = Scheme::f32,
+          .rows = like.rows,
+          .cols = like.cols,
+          .codes = std::as_bytes(std::span(values)).data(),
+          .code_stride = like.cols * sizeof(float)};
+}
+
+/// The format of TurboQuant rows: config.json has the seed of their signs.
+Result<RowFormatPtr> own_turbo_format(const quant::Matrix& matrix,
+                                      const formats::Checkpoint& checkpoint) {
+  for (const std::string_view key : {"quantization", "quantization_config"})
+    if (const json::value* map = checkpoint.config().if_contains(key);
+        map != nullptr && map->is_object())
+      if (const auto seed = get_uint(map->get_object(), "rotation_seed", key);
+          seed && quant::rht64_signs(*seed) == matrix.signs)
+        return turbo_format(matrix.bits, *seed);
+  return fail(ErrorCode::unsupported, "quantization of config.json names no rotation_seed",
+              checkpoint.display_name(), "--projections bf16 needs none");
+}
+
+/// The format that a matrix is stored in.
+Result<RowFormatPtr> own_format(const SourceTensor& tensor, const formats::Checkpoint& checkpoint) {
+  const quant::Matrix& matrix = tensor.matrices.front();
+  switch (matrix.scheme) {
+    case Scheme::mlx_affine:
+    case Scheme::mlx_mxfp4:
+    case Scheme::mlx_mxfp8:
+    case Scheme::mlx_nvfp4:
+      return mlx_format({matrix.scheme, matrix.bits, matrix.group}, quant::Encoder::searched);
+    case Scheme::turboquant:
+      return own_turbo_format(matrix, checkpoint);
+    default:
+      return gguf_format(tensor.stored->type, quant::GgufFit::searched);
   }
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    const std::uint16_t bits =
-        type == DType::bf16 ? float_to_bf16(values[i]) : float_to_f16(values[i]);
-    std::memcpy(bytes.data() + i * sizeof bits, &bits, sizeof bits);
-  }
-  return bytes;
+}
+
+std::vector<const SourceTensor*> targets_of(const Source& source, const model::Fold& fold) {
+  std::vector<const SourceTensor*> targets;
+  for (const SourceTensor& tensor : source.tensors())
+    if (action_for(tensor.hf, fold) != Action::copy) targets.push_back(&tensor);
+  return targets;
 }
 
 class Folder {
  public:
-  Folder(const Checkpoint& checkpoint, const FoldTask& task, const model::Config& config,
-         OutputFolder& output)
-      : checkpoint_(checkpoint),
-        task_(task),
-        keys_(
-            quant::Rotation::make(task.fold.keys, config.attention.head_dim, model::kFoldSeeds[0])),
-        values_(quant::Rotation::make(task.fold.values, config.attention.head_dim,
-                                      model::kFoldSeeds[1])),
-        output_(output) {}
+  Folder(const Source& source, const FoldOptions& options, ThreadPool& pool)
+      : source_(source),
+        checkpoint_(source.checkpoint()),
+        options_(options),
+        keys_(rotation(options.fold.keys, 0)),
+        values_(rotation(options.fold.values, 1)),
+        coder_(pool) {}
 
-  Result<FoldResult> run(const std::function<void(std::uint64_t, std::uint64_t)>& progress,
-                         const std::function<bool()>& stop) {
-    const auto shards = cut();
-    for (std::size_t i = 0; i < shards.size(); ++i)
-      TERN_TRY_VOID(write_shard(shards[i], shard_name(i, shards.size()), progress, stop));
-    if (shards.size() > 1) TERN_TRY_VOID(write_index(shards));
-    TERN_TRY_VOID(write_config());
-    TERN_TRY_VOID(copy_side_files());
-    result_.files = shards.size();
-    return result_;
+  Result<FoldPlan> run(const std::vector<const SourceTensor*>& targets) {
+    for (const SourceTensor* tensor : targets) {
+      if (options_.progress && !options_.progress(result_.folded, targets.size()))
+        return fail(ErrorCode::cancelled, "interrupted");
+      TERN_TRY_VOID(fold(*tensor));
+      ++result_.folded;
+    }
+    result_.plan.target = source_.is_gguf() ? "a folded GGUF model" : "a folded model";
+    auto tensors = all_tensors();
+    if (source_.is_gguf())
+      TERN_TRY_VOID(write_gguf(std::move(tensors)));
+    else
+      TERN_TRY_VOID(write_folder(std::move(tensors)));
+    warn();
+    if (coder_.square() > 0) result_.error = coder_.error() / coder_.square();
+    return std::move(result_);
   }
 
  private:
-  using Shard = std::vector<const Tensor*>;
-
-  std::vector<Shard> cut() const {
-    std::vector<Shard> shards;
-    std::uint64_t bytes = 0;
-    for (const Tensor& tensor : checkpoint_.tensors().tensors()) {
-      if (shards.empty() || bytes + tensor.data.size() > task_.shard_bytes) {
-        if (shards.empty() || !shards.back().empty()) shards.emplace_back();
-        bytes = 0;
-      }
-      shards.back().push_back(&tensor);
-      bytes += tensor.data.size();
-    }
-    return shards;
+  quant::Rotation rotation(RotationKind kind, std::size_t of) const {
+    return quant::Rotation::make(kind, source_.config().attention.head_dim, model::kFoldSeeds[of]);
   }
 
-  static std::string shard_name(std::size_t index, std::size_t count) {
-    if (count == 1) return "model.safetensors";
-    const auto five = [](std::size_t n) {
-      const std::string digits = std::to_string(n);
-      return std::string(digits.size() < 5 ? 5 - digits.size() : 0, '0') + digits;
-    };
-    return "model-" + five(index + 1) + "-of-" + five(count) + ".safetensors";
-  }
-
-  Result<void> write_shard(const Shard& shard, const std::string& name,
-                           const std::function<void(std::uint64_t, std::uint64_t)>& progress,
-                           const std::function<bool()>& stop) {
-    std::vector<formats::TensorPlan> plan;
-    for (const Tensor* tensor : shard) plan.push_back({tensor->name, tensor->type, tensor->shape});
-    TERN_TRY(auto file, formats::SafetensorsWriter::create(output_.file(name), std::move(plan),
-                                                           {{"format", "pt"}}));
-    for (const Tensor* tensor : shard) {
-      if (stop && stop()) return fail(ErrorCode::cancelled, "interrupted");
-      TERN_TRY_VOID(write_tensor(*tensor, file));
-      result_.bytes += tensor->data.size();
-      if (progress) progress(result_.bytes, checkpoint_.tensor_bytes());
-    }
-    return file.commit();
-  }
-
-  Result<void> write_tensor(const Tensor& tensor, formats::SafetensorsWriter& file) {
-    const Action action = action_for(tensor.name, task_.fold);
-    if (action == Action::copy) {
-      ++result_.copied;
-      for (std::size_t at = 0; at < tensor.data.size(); at += kPiece)
-        TERN_TRY_VOID(file.write(
-            tensor.name, tensor.data.subspan(at, std::min(kPiece, tensor.data.size() - at))));
-      return {};
-    }
-    ++result_.folded;
-    std::vector<float> values = to_floats(tensor);
-    const std::size_t cols = tensor.shape.size() > 1 ? tensor.shape.back() : 1;
+  Result<void> fold(const SourceTensor& tensor) {
+    std::vector<float> values = floats_of(tensor);
+    const Action action = action_for(tensor.hf, options_.fold);
     if (action == Action::value_inputs)
       model::rotate_inputs(values, values_);
     else
-      model::rotate_outputs(values, cols, action == Action::key_outputs ? keys_ : values_);
-    return file.write(tensor.name, to_bytes(values, tensor.type));
+      model::rotate_outputs(values, tensor.is_matrix() ? tensor.shape.back() : 1,
+                            action == Action::key_outputs ? keys_ : values_);
+    if (tensor.is_matrix()) return code(tensor, values);
+    const Tensor& stored = *tensor.stored;
+    made_.emplace(stored.name,
+                  plan_values(values, stored.type, stored.name, stored.shape, "rotated"));
+    return {};
   }
 
-  Result<void> write_index(const std::vector<Shard>& shards) const {
-    json::object map;
-    for (std::size_t i = 0; i < shards.size(); ++i)
-      for (const Tensor* tensor : shards[i]) map[tensor->name] = shard_name(i, shards.size());
-    return output_.write(
-        "model.safetensors.index.json",
-        json::serialize(json::object{{"metadata", {{"total_size", checkpoint_.tensor_bytes()}}},
-                                     {"weight_map", std::move(map)}}) +
-            "\n");
+  Result<RowFormatPtr> format_for(const SourceTensor& tensor) {
+    const Scheme scheme = tensor.matrices.front().scheme;
+    if (is_plain(scheme)) return plain_format(tensor.stored->type);
+    quantized_.insert(tensor.type_name());
+    ++quantized_count_;
+    if (options_.bf16) return plain_format(DType::bf16);
+    return own_format(tensor, checkpoint_);
   }
 
-  /// The text as it is, with one entry more at its beginning.
-  Result<void> write_config() const {
-    TERN_TRY(const auto text, checkpoint_.side_file("config.json"));
-    const auto brace = text ? text->find('{') : std::string_view::npos;
-    if (brace == std::string_view::npos)
+  Result<void> code(const SourceTensor& tensor, const std::vector<float>& values) {
+    TERN_TRY(const RowFormatPtr format, format_for(tensor));
+    const std::string& name = tensor.stored->name;
+    const Coding coding{.matrices = {matrix_over(values, tensor.matrices.front())},
+                        .format = format};
+    const auto planes = format->planes(coding.cols());
+    std::vector<std::string> bytes(planes.size());
+    TERN_TRY_VOID(coder_.run(
+        coding, name,
+        [&](std::size_t plane, Bytes part) -> Result<void> {
+          bytes[plane].append(static_cast<const char*>(static_cast<const void*>(part.data())),
+                              part.size());
+          return {};
+        },
+        [](std::uint64_t) { return true; }));
+    const std::string module(module_of(name));
+    for (const std::string_view suffix : {".scales", ".biases"})
+      replaced_.insert(module + std::string(suffix));
+    for (std::size_t p = 0; p < planes.size(); ++p) {
+      const std::string full = module + std::string(planes[p].suffix);
+      made_.emplace(
+          full,
+          PlannedTensor{.outputs = {{full, planes[p].type, {coding.rows(), planes[p].extent}}},
+                        .how = "rotated, " + format->label(),
+                        .from = std::move(bytes[p])});
+    }
+    return {};
+  }
+
+  /// In the order of the file.
+  std::vector<PlannedTensor> all_tensors() {
+    std::vector<PlannedTensor> tensors;
+    for (const Tensor& tensor : checkpoint_.tensors().tensors()) {
+      if (const auto made = made_.find(tensor.name); made != made_.end()) {
+        tensors.push_back(std::move(made->second));
+      } else if (!replaced_.contains(tensor.name)) {
+        tensors.push_back(plan_copy(tensor, tensor.name));
+        ++result_.copied;
+      }
+    }
+    return tensors;
+  }
+
+  Result<void> write_gguf(std::vector<PlannedTensor> tensors) {
+    std::vector<formats::GgufKey> metadata;
+    for (const auto& entry : checkpoint_.metadata().entries())
+      if (entry.key != "general.alignment" && !entry.key.starts_with("split."))
+        metadata.push_back({std::string(entry.key), formats::GgufRaw{entry.raw}});
+    metadata.push_back({std::string(model::kFoldKey), model::fold_text(options_.fold)});
+    std::vector<formats::TensorPlan> outputs;
+    for (const PlannedTensor& tensor : tensors) outputs.push_back(tensor.outputs.front());
+    PlannedFile file{.name = "model.gguf",
+                     .head = {},
+                     .alignment = formats::kGgufAlignment,
+                     .tensors = std::move(tensors)};
+    TERN_TRY(file.head, formats::gguf_head(metadata, outputs));
+    result_.plan.folder = false;
+    result_.plan.files.push_back(std::move(file));
+    return {};
+  }
+
+  Result<void> write_folder(std::vector<PlannedTensor> tensors) {
+    const bool mlx = std::ranges::any_of(source_.tensors(), [](const SourceTensor& tensor) {
+      return tensor.is_matrix() && quant::name(tensor.matrices.front().scheme).starts_with("mlx ");
+    });
+    TERN_TRY_VOID(add_shards(result_.plan, std::move(tensors), options_.shard_bytes,
+                             {{"format", mlx ? "mlx" : "pt"}}));
+    TERN_TRY_VOID(add_config());
+    if (options_.folder) return add_files_of(*options_.folder);
+    TERN_TRY(auto files, side_files(source_));
+    for (SmallFile& file : files) result_.plan.small_files.push_back(std::move(file));
+    return {};
+  }
+
+  /// The text as it is, with one entry more at its beginning; modules that are plain now are named.
+  Result<void> add_config() {
+    std::string text;
+    if (quantized_count_ > 0 && options_.bf16) {
+      TERN_TRY(text, config_text(source_, plain_modules()));
+    } else {
+      TERN_TRY(const auto own, checkpoint_.side_file("config.json"));
+      text = own.value_or("");
+    }
+    const std::size_t brace = text.find('{');
+    if (brace == text.npos)
       return fail(ErrorCode::not_found, "no config.json beside the weights",
                   checkpoint_.display_name());
-    std::string changed(*text);
-    changed.insert(brace + 1, "\n  \"tern_kv_rotation\": " + model::fold_text(task_.fold) + ",");
-    return output_.write("config.json", changed);
+    text.insert(brace + 1, "\n  \"tern_kv_rotation\": " + model::fold_text(options_.fold) + ",");
+    result_.plan.small_files.push_back({"config.json", std::move(text)});
+    return {};
   }
 
-  Result<void> copy_side_files() const {
-    if (!task_.folder) {
-      for (const std::string_view name : kSideFiles) {
-        TERN_TRY(const auto text, checkpoint_.side_file(name));
-        if (text) TERN_TRY_VOID(output_.write(name, *text));
-      }
-      return {};
-    }
+  /// Readers of MLX folders take `false` for a module that is not quantized.
+  ConfigChanges plain_modules() const {
+    const json::object& config = checkpoint_.config();
+    ConfigChanges changes{.repeated = config.contains("quantization_config")};
+    for (const std::string_view key : {"quantization_config", "quantization"})
+      if (const json::value* map = config.if_contains(key); map != nullptr && map->is_object())
+        changes.quantization = map->get_object();
+    for (const SourceTensor* tensor : targets_of(source_, options_.fold))
+      if (tensor->is_matrix()) changes.quantization[module_of(tensor->stored->name)] = false;
+    return changes;
+  }
+
+  Result<void> add_files_of(const fs::path& folder) {
     std::error_code error;
-    for (fs::directory_iterator entries(*task_.folder, error), end; !error && entries != end;
+    for (fs::directory_iterator entries(folder, error), end; !error && entries != end;
          entries.increment(error)) {
       const fs::path& path = entries->path();
       const std::string name = path.filename().string(), kind = path.extension().string();
@@ -196,70 +270,52 @@ class Folder {
       if (!wanted || name == "config.json" || name == "model.safetensors.index.json") continue;
       std::error_code ignored;
       if (!entries->is_regular_file(ignored)) continue;
-      TERN_TRY(const auto text, read_text_file(path, kMaxSideFile));
-      TERN_TRY_VOID(output_.write(name, text));
+      TERN_TRY(auto text, read_text_file(path, kMaxSideFile));
+      result_.plan.small_files.push_back({name, std::move(text)});
     }
-    if (error)
-      return fail(ErrorCode::io, "cannot list: " + error.message(), task_.folder->string());
+    if (error) return fail(ErrorCode::io, "cannot list: " + error.message(), folder.string());
     return {};
   }
 
-  const Checkpoint& checkpoint_;
-  const FoldTask& task_;
-  quant::Rotation keys_, values_;
-  OutputFolder& output_;
-  FoldResult result_;
-};
-
-/// Everything that can be known before a byte is written.
-Result<model::Config> check(const Checkpoint& checkpoint, const FoldTask& task) {
-  if (checkpoint.container() != formats::Container::safetensors)
-    return fail(ErrorCode::unsupported, "only safetensors models can be folded",
-                checkpoint.display_name(), "fold the unquantized model, then quantize it");
-  TERN_TRY(const model::Model model, model::Model::load(checkpoint));
-  TERN_TRY(const model::Fold before,
-           model::read_fold(checkpoint.config(), checkpoint.display_name() + "/config.json"));
-  if (before != model::Fold{})
-    return fail(ErrorCode::usage, "is folded already", checkpoint.display_name());
-  std::size_t targets = 0;
-  for (const Tensor& tensor : checkpoint.tensors().tensors()) {
-    if (action_for(tensor.name, task.fold) == Action::copy) continue;
-    ++targets;
-    if (tensor.type == DType::f32 || tensor.type == DType::f16 || tensor.type == DType::bf16)
-      continue;
-    return fail(ErrorCode::unsupported,
-                tensor.name + " is stored as " + std::string(name(tensor.type)) +
-                    ", rotations fold into BF16, F16 and F32 only",
-                checkpoint.display_name(), "fold the unquantized model, then quantize it");
+  void warn() {
+    if (quantized_count_ == 0 || options_.bf16) return;
+    std::string kinds;
+    for (const std::string& kind : quantized_) kinds += (kinds.empty() ? "" : "; ") + kind;
+    const bool imatrix = std::ranges::any_of(
+        checkpoint_.metadata().entries(),
+        [](const auto& entry) { return entry.key.starts_with("quantize.imatrix."); });
+    result_.plan.warnings.push_back(
+        "re-quantized: " + std::to_string(quantized_count_) + " projections are quantized (" +
+        kinds + "), and lose once more" +
+        (imatrix ? ", without the importance matrix that the file was made with" : "") +
+        "; --projections bf16 adds no such loss, nor does --fold while loading, and folding the "
+        "BF16 model before it is quantized loses least");
   }
-  if (targets == 0)
-    return fail(ErrorCode::usage, "has nothing to fold: no attention, or no rotation",
-                checkpoint.display_name());
-  return model.config();
-}
 
-Result<void> check_room(const fs::path& destination, std::uint64_t needed) {
-  std::error_code error;
-  const fs::path parent = destination.has_parent_path() ? destination.parent_path() : fs::path(".");
-  const auto space = fs::space(parent, error);
-  if (error || space.available >= needed) return {};
-  return fail(ErrorCode::io,
-              std::to_string(needed) + " bytes are needed, " + std::to_string(space.available) +
-                  " are free",
-              destination.string(), "free some disk space and try again");
-}
+  const Source& source_;
+  const formats::Checkpoint& checkpoint_;
+  const FoldOptions& options_;
+  quant::Rotation keys_, values_;
+  RowCoder coder_;
+  FoldPlan result_;
+  std::map<std::string, PlannedTensor> made_;  ///< by the name in the file
+  std::set<std::string> replaced_;             ///< names of the source that go unless made
+  std::set<std::string> quantized_;            ///< types of projections
+  std::size_t quantized_count_ = 0;
+};
 
 }  // namespace
 
-Result<FoldResult> fold(const Checkpoint& checkpoint, const FoldTask& task,
-                        const std::function<void(std::uint64_t, std::uint64_t)>& progress,
-                        const std::function<bool()>& stop) {
-  TERN_TRY(const model::Config config, check(checkpoint, task));
-  TERN_TRY_VOID(check_room(task.destination, checkpoint.tensor_bytes()));
-  TERN_TRY(auto output, OutputFolder::create(task.destination));
-  TERN_TRY(const auto result, Folder(checkpoint, task, config, output).run(progress, stop));
-  TERN_TRY_VOID(output.commit());
-  return result;
+Result<FoldPlan> plan_fold(const Source& source, const FoldOptions& options, ThreadPool& pool) {
+  TERN_TRY(const model::Fold before, model::read_fold(source.checkpoint()));
+  if (before != model::Fold{})
+    return fail(ErrorCode::usage, "is folded already", source.checkpoint().display_name());
+  const auto targets = targets_of(source, options.fold);
+  if (targets.empty())
+    return fail(ErrorCode::usage, "has nothing to fold: no attention, or no rotation",
+                source.checkpoint().display_name());
+  TERN_TRY_VOID(model::check_heads(options.fold, source.config().attention.head_dim));
+  return Folder(source, options, pool).run(targets);
 }
 
 }  // namespace tern::convert

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "base/printable.h"
+#include "model/fold.h"
 
 namespace tern::convert {
 namespace {
@@ -173,6 +174,9 @@ Result<std::vector<GgufKey>> gguf_metadata(const Source& source, const GgufRecip
     }
     for (GgufKey& key : tokenizer) keys.push_back(std::move(key));
     warn_of_what_is_lost(source.config(), warnings);
+    TERN_TRY(const model::Fold fold, model::read_fold(source.checkpoint()));
+    if (fold != model::Fold{})
+      keys.push_back({std::string(model::kFoldKey), model::fold_text(fold)});
   }
   keys.push_back({"general.file_type", recipe.file_type});
   if (is_block_type(recipe.base))

@@ -63,6 +63,28 @@ Result<Fold> read_fold(const json::object& config, std::string_view where) {
   return fold;
 }
 
+Result<Fold> read_fold(const formats::Checkpoint& checkpoint) {
+  if (checkpoint.container() != formats::Container::gguf)
+    return read_fold(checkpoint.config(), checkpoint.display_name() + "/config.json");
+  if (checkpoint.metadata().find(kFoldKey) == nullptr) return Fold{};
+  TERN_TRY(const auto text, checkpoint.metadata().get_string(kFoldKey));
+  TERN_TRY(auto value, parse_json(text, kFoldKey));
+  return read_fold(json::object{{"tern_kv_rotation", std::move(value)}}, checkpoint.display_name());
+}
+
+Result<void> check_heads(const Fold& fold, std::size_t head_dim) {
+  for (const RotationKind kind : {fold.keys, fold.values}) {
+    const std::size_t unit = kind == RotationKind::planar ? 2 : kind == RotationKind::iso ? 4 : 1;
+    if (head_dim == 0 || head_dim % unit != 0)
+      return fail(ErrorCode::usage,
+                  std::string(quant::name(kind)) + " rotations need heads of a multiple of " +
+                      std::to_string(unit) + " numbers, the model's have " +
+                      std::to_string(head_dim),
+                  "fold");
+  }
+  return {};
+}
+
 std::string fold_text(const Fold& fold) {
   return json::serialize(json::object{{"version", kVersion},
                                       {"keys", quant::name(fold.keys)},
@@ -90,6 +112,7 @@ void rotate_inputs(std::span<float> w, const quant::Rotation& rotation) {
 }
 
 Result<void> fold(Weights& weights, const Config& config, const Fold& fold) try {
+  TERN_TRY_VOID(check_heads(fold, config.attention.head_dim));
   const auto keys = quant::Rotation::make(fold.keys, config.attention.head_dim, kFoldSeeds[0]);
   const auto values = quant::Rotation::make(fold.values, config.attention.head_dim, kFoldSeeds[1]);
   for (std::size_t i = 0; i < weights.layers.size(); ++i) {

@@ -17,6 +17,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "formats/checkpoint.h"
 #include "model/weights.h"
 #include "quant/rotation.h"
 
@@ -39,8 +40,15 @@ struct Fold {
 ///   {"version": 1, "keys": "hadamard", "values": "hadamard", "seeds": [1, 2]}
 /// @error corrupt, not_found  another shape. @error unsupported  a rotation of another program
 Result<Fold> read_fold(const json::object& config, std::string_view where);
+/// Of config.json, or the same as text of the key kFoldKey of a GGUF file. Errors as above.
+Result<Fold> read_fold(const formats::Checkpoint& checkpoint);
+inline constexpr std::string_view kFoldKey = "tern.kv_rotation";
 /// The same as JSON text.
 std::string fold_text(const Fold& fold);
+
+/// Whether heads of `head_dim` numbers can be rotated so.
+/// @error usage  no heads, or a size that planar (2) or iso (4) does not divide
+Result<void> check_heads(const Fold& fold, std::size_t head_dim);
 
 /// W[heads * head_dim, cols] <- R W for each head, in place. A bias is a matrix of one column.
 void rotate_outputs(std::span<float> w, std::size_t cols, const quant::Rotation& rotation);
@@ -50,7 +58,7 @@ void rotate_inputs(std::span<float> w, const quant::Rotation& rotation);
 /// Folds into weights that are loaded: projections of attention layers become float32 copies, which
 /// `weights` owns, at four bytes a weight. Quantized ones are decoded for it and not encoded again.
 /// @error unsupported  a projection of TurboQuant weights, with its layer
-/// @error no_memory
+/// @error no_memory, as check_heads
 Result<void> fold(Weights& weights, const Config& config, const Fold& fold);
 
 }  // namespace tern::model

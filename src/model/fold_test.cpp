@@ -180,5 +180,15 @@ TEST(Fold, AQuantizedModelIsFoldedWithoutQuantizingItAgain) {
   }
 }
 
+TEST(Fold, HeadsThatARotationDoesNotFitAreRefused) {
+  constexpr Fold kIso = {RotationKind::iso, RotationKind::identity};
+  constexpr Fold kPlanar = {RotationKind::identity, RotationKind::planar};
+  EXPECT_TRUE(check_heads(kIso, 4));
+  EXPECT_FALSE(check_heads(kIso, 6));
+  EXPECT_TRUE(check_heads(kPlanar, 6));
+  EXPECT_FALSE(check_heads(kPlanar, 7));
+  EXPECT_FALSE(check_heads({}, 0));
+}
+
 }  // namespace
 }  // namespace tern::model

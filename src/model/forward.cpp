@@ -288,7 +288,7 @@ Result<Model> Model::load(const formats::Checkpoint& checkpoint) {
   TERN_TRY(state->config, Config::from(checkpoint));
   TERN_TRY(state->weights, Weights::load(checkpoint, state->config));
   state->shape = sequence_shape_of(state->config);
-  TERN_TRY(state->fold, read_fold(checkpoint.config(), checkpoint.display_name() + "/config.json"));
+  TERN_TRY(state->fold, read_fold(checkpoint));
   return Model(std::move(state));
 }
 

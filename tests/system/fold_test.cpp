@@ -11,6 +11,7 @@ namespace {
 
 namespace json = boost::json;
 using testing::HasSubstr;
+using testing::Not;
 
 /// Mean divergence of a model and cache from `base`.
 double divergence(const std::string& model, const std::string& base,
@@ -43,6 +44,23 @@ TEST(FoldProgram, AFoldedModelAnswersAsBefore) {
   EXPECT_EQ(answer("demo", {"--fold"}), answer("demo", {}));
 }
 
+TEST(FoldProgram, AQuantizedModelIsQuantizedOnceMoreWithAWarning) {
+  const TemporaryFolder folder;
+  const auto model = folder.file("model.gguf"), folded = folder.file("folded.gguf");
+  ASSERT_EQ(run_tern({"convert", "demo", model, "--to", "gguf-q8_0"}).status, 0);
+  const auto outcome = run_tern({"fold", model, folded});
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("warning: re-quantized: 8 projections"));
+  EXPECT_THAT(outcome.err, HasSubstr("--projections bf16"));
+  EXPECT_THAT(outcome.out, HasSubstr("8 tensors rotated"));
+  const auto generated = run_tern({"generate", folded, "-p", "Solve: 17 * 23", "--temp", "0",
+                                   "--kv", "turbo4", "--no-think", "-n", "8"});
+  EXPECT_EQ(generated.status, 0) << generated.err;
+  const auto wide = run_tern({"fold", model, folder.file("w.gguf"), "--projections", "bf16"});
+  ASSERT_EQ(wide.status, 0) << wide.err;
+  EXPECT_THAT(wide.err, Not(HasSubstr("warning")));
+}
+
 TEST(FoldProgram, RefusesWhatItCannotDo) {
   const TemporaryFolder folder;
   const auto refused = [](std::vector<std::string> arguments, int status, const char* said) {
@@ -53,8 +71,9 @@ TEST(FoldProgram, RefusesWhatItCannotDo) {
   refused({"fold"}, 64, "SRC");
   refused({"fold", "demo"}, 64, "DST");
   refused({"fold", "demo", folder.path().string() + "/no/such"}, 74, "cannot create");
-  refused({"fold", source_dir() + "/tests/golden/model/gguf-q8_0", folder.file("x")}, 65,
-          "safetensors");
+  refused({"fold", source_dir() + "/tests/golden/model/gguf-q8_0", folder.path().string()}, 64,
+          "is a folder");
+  refused({"fold", "demo", folder.file("x"), "--projections", "q4_0"}, 64, "--projections");
   refused({"generate", "demo", "--fold", "-p", "x"}, 64, "rotates nothing");
   ASSERT_EQ(run_tern({"fold", "demo", folder.file("once")}).status, 0);
   refused({"fold", "demo", folder.file("once")}, 64, "exists");
