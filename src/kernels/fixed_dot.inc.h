@@ -96,7 +96,7 @@ TERN_FIXED __attribute__((always_inline)) inline void hide(GroupScales& s, std::
     }
 }
 
-constexpr int kRead = 0, kIntoL1 = 3, kIntoL2 = 2;  // of __builtin_prefetch
+constexpr int kRead = 0, kIntoL2 = 2;  // of __builtin_prefetch
 
 /// Memory is asked for kAhead bytes before its use. Into the L2 cache: the L1 cache has too few
 /// misses under way to hide the latency of memory.
