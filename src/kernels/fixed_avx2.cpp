@@ -21,13 +21,15 @@ constexpr std::size_t kGroups = 1, kTogether = 1;  // sums of a tile that regist
 constexpr std::size_t kMostUnits = 10;
 constexpr std::size_t kAhead = 8192;  // measured on a Zen 3, whose cores follow one run best
 constexpr bool kOneRun = true;
-constexpr std::size_t kNear = 256;
+constexpr std::size_t kStage = 20480;  // four rows of 4096 columns of any format
 constexpr TileOrder kTile = TileOrder::pairs;
 #include "kernels/fixed_split_words.inc.h"
 // then
 #include "kernels/fixed_formats.inc.h"
 // then
 #include "kernels/fixed_scales_avx2.inc.h"
+// then
+#include "kernels/fixed_incoming.inc.h"
 // then
 #include "kernels/fixed_sums_words.inc.h"
 // then

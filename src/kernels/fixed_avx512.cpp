@@ -21,13 +21,15 @@ constexpr std::size_t kGroups = 2, kTogether = 2;  // sums of a tile that regist
 constexpr std::size_t kMostUnits = 20;
 constexpr std::size_t kAhead = 16384;  // measured on a Zen 4
 constexpr bool kOneRun = false;
-constexpr std::size_t kNear = 0;
+constexpr std::size_t kStage = 0;
 constexpr TileOrder kTile = TileOrder::pairs;
 #include "kernels/fixed_split_words.inc.h"
 // then
 #include "kernels/fixed_formats.inc.h"
 // then
 #include "kernels/fixed_scales_avx512.inc.h"
+// then
+#include "kernels/fixed_incoming.inc.h"
 // then
 #include "kernels/fixed_sums_words.inc.h"
 // then

@@ -6,7 +6,8 @@
 //   kMostUnits          as FixedKernels::most_units
 //   kMostTokens         tokens that meet rows together
 //   kAhead, kOneRun     how far ahead memory is asked for, and whether as one run of bytes
-//   kNear               how far ahead in their rows codes are asked into the L1 cache; 0: not
+//   kStage              bytes of a buffer that four rows are copied to before their turn; 0: they
+//   are not
 
 /// Bytes of one scale.
 inline std::size_t scale_size(const Matrix& m) {
@@ -60,13 +61,13 @@ TERN_FIXED __attribute__((always_inline)) inline void group_scales(const Matrix&
 }
 
 /// Adds unit u of a span of four rows to the sums of T tokens.
-template <class Format, std::size_t T, std::size_t u>
+template <class Format, std::size_t T, std::size_t u, class Next>
 TERN_UNIT void add_unit(const Row* rows, const GroupScales& s, const FixedUnit* x,
-                        std::size_t stride, Lanes* acc) {
+                        std::size_t stride, const Next& incoming, Lanes* acc) {
   using F = Fixed<Format>;
   constexpr std::size_t kHalves = F::kLayout.halves ? 2 : 1;
   Ints sums[T][kHalves][4];
-  unit_sums<Format, T, u>(rows, x, stride, sums);
+  unit_sums<Format, T, u>(rows, x, stride, incoming, sums);
 #pragma GCC unroll 4
   for (std::size_t t = 0; t < T; ++t) {
     const FixedUnit& unit = x[t * stride];
@@ -95,7 +96,7 @@ TERN_FIXED __attribute__((always_inline)) inline void hide(GroupScales& s, std::
     }
 }
 
-constexpr int kRead = 0, kIntoL1 = 3, kIntoL2 = 2;  // of __builtin_prefetch
+constexpr int kRead = 0, kIntoL2 = 2;  // of __builtin_prefetch
 
 /// Memory is asked for kAhead bytes before its use. Into the L2 cache: the L1 cache has too few
 /// misses under way to hide the latency of memory.
@@ -119,22 +120,26 @@ TERN_FIXED __attribute__((always_inline)) inline void ask_codes(const Row* rows,
 #pragma GCC unroll 8
       for (std::size_t line = 0; line < kBytes; line += 64) ask(rows[r].codes + ahead + line);
   }
-  if constexpr (kNear != 0 && kBytes <= 160) {  // wider codes come in time, and more lines cost
-#pragma GCC unroll 4
-    for (std::size_t r = 0; r < 4; ++r)
-#pragma GCC unroll 8
-      for (std::size_t line = 0; line < kBytes; line += 64)
-        __builtin_prefetch(rows[r].codes + kNear + line, kRead, kIntoL1);
-  }
 }
 
-/// Up to four rows and T tokens.
+/// Bytes from the first code of four rows to their last one.
+template <class Format>
+std::size_t four_rows(const Matrix& m) {
+  return 3 * m.code_stride + m.cols * Fixed<Format>::kBytes / 256;
+}
+
+/// Up to four rows, whose codes are at `staged` if it is not null, and T tokens. Inlined, so that
+/// the compiler sees that `incoming` writes to a buffer that nothing else is in.
 template <class Format, std::size_t T>
-TERN_FIXED void dot_group(const Matrix& m, std::size_t first_row, std::size_t rows,
-                          const FixedUnit* x, std::size_t stride, float* y, std::size_t y_stride) {
+TERN_FIXED __attribute__((always_inline)) inline void dot_group(
+    const Matrix& m, std::size_t first_row, std::size_t rows, const std::byte* staged,
+    Incoming incoming, const FixedUnit* x, std::size_t stride, float* y, std::size_t y_stride) {
   using F = Fixed<Format>;
   Row at[4];  // rows that do not exist repeat the first; nobody reads their sums
   for (std::size_t r = 0; r < 4; ++r) at[r] = row_at<Format>(m, first_row + (r < rows ? r : 0), 0);
+  if (staged != nullptr)
+    for (std::size_t r = 0; r < 4; ++r) at[r].codes = staged + r * m.code_stride;
+  const std::size_t step = incoming.to != nullptr ? 4 * F::kBytes : 0;
   const std::size_t ahead = (kAhead / (4 * m.code_stride + 1) + 1) * 4;
   const std::size_t ahead_codes = ahead * m.code_stride, ahead_scales = ahead * m.scale_stride;
   constexpr bool kPlanes = !requires { Format::kValues; };
@@ -146,21 +151,23 @@ TERN_FIXED void dot_group(const Matrix& m, std::size_t first_row, std::size_t ro
   GroupScales s;
   const FixedUnit* const end = x + m.cols / 256 * 2;
   for (; x != end; x += 2) {
-    ask_codes<Format>(at, ahead_codes, run);
+    if constexpr (kStage == 0) ask_codes<Format>(at, ahead_codes, run);
 #pragma GCC unroll 4
     for (std::size_t r = 0; r < 4; ++r) {
       if constexpr (kPlanes) ask(at[r].scales + ahead_scales);
       if constexpr (kPlanes && F::kMin) ask(at[r].biases + ahead_scales);
     }
     group_scales<Format>(m, at, s);
-    add_unit<Format, T, 0>(at, s, x, stride, acc);
-    add_unit<Format, T, 1>(at, s, x + 1, stride, acc);
+    add_unit<Format, T, 0>(at, s, x, stride, incoming, acc);
+    add_unit<Format, T, 1>(at, s, x + 1, stride, incoming, acc);
+    incoming.advance(step);
     for (std::size_t r = 0; r < 4; ++r) {
       at[r].codes += F::kBytes;
       if constexpr (kPlanes) at[r].scales += scale_step;
       if constexpr (kPlanes && F::kMin) at[r].biases += scale_step;
     }
   }
+  incoming.finish(four_rows<Format>(m) - m.cols / 256 * 4 * F::kBytes);
   if (const std::size_t rest = m.cols % 256; rest != 0) {
     Tail<Format> tails[4];
     // What follows a row is another row, whose factors are hidden. After the last ones it may be
@@ -171,8 +178,8 @@ TERN_FIXED void dot_group(const Matrix& m, std::size_t first_row, std::size_t ro
       for (std::size_t r = 0; r < 4; ++r) at[r] = tails[r].copy(m, at[r], rest);
     group_scales<Format>(m, at, s);
     if (!copied) hide<Format>(s, rest);
-    add_unit<Format, T, 0>(at, s, x, stride, acc);
-    if (rest > 128) add_unit<Format, T, 1>(at, s, x + 1, stride, acc);
+    add_unit<Format, T, 0>(at, s, x, stride, NothingComes(), acc);
+    if (rest > 128) add_unit<Format, T, 1>(at, s, x + 1, stride, NothingComes(), acc);
   }
   for (std::size_t t = 0; t < T; ++t) {
     float sums[4];
@@ -189,27 +196,37 @@ TERN_FIXED void warm(const Matrix& m, std::size_t begin, std::size_t end) {
   for (std::size_t line = 0; line < bytes; line += 64) ask(first + line);
 }
 
+/// Up to four rows and any number of tokens. What comes in does so with the first of them.
+template <class Format>
+TERN_FIXED __attribute__((always_inline)) inline void dot_tokens(
+    const Matrix& m, std::size_t r, std::size_t rows, const std::byte* staged, Incoming incoming,
+    const FixedUnit* x, std::size_t stride, std::size_t tokens, float* y, std::size_t y_stride) {
+  if constexpr (kMostTokens >= 4)
+    for (; tokens >= 4; tokens -= 4, x += 4 * stride, y += 4 * y_stride, incoming.to = nullptr)
+      dot_group<Format, 4>(m, r, rows, staged, incoming, x, stride, y, y_stride);
+  if constexpr (kMostTokens >= 2)
+    for (; tokens >= 2; tokens -= 2, x += 2 * stride, y += 2 * y_stride, incoming.to = nullptr)
+      dot_group<Format, 2>(m, r, rows, staged, incoming, x, stride, y, y_stride);
+  for (; tokens > 0; --tokens, x += stride, y += y_stride, incoming.to = nullptr)
+    dot_group<Format, 1>(m, r, rows, staged, incoming, x, stride, y, y_stride);
+}
+
 template <class Format>
 TERN_FIXED void dot_rows(const Matrix& m, std::size_t begin, std::size_t end,
                          const FixedUnit* units, std::size_t stride, std::size_t tokens, float* y,
                          std::size_t y_stride) {
   warm<Format>(m, begin, end);
+  // A row is read up to a span beyond its end.
+  alignas(64) std::byte buffers[2][std::max<std::size_t>(kStage, 1)];
+  const bool stage = four_rows<Format>(m) + Fixed<Format>::kBytes <= kStage;
+  const std::byte* staged = nullptr;
   for (std::size_t r = begin; r < end; r += 4) {
-    const std::size_t rows = std::min<std::size_t>(4, end - r);
-    const FixedUnit* x = units;
-    float* to = y + r - begin;
-    std::size_t left = tokens;
-    if constexpr (kMostTokens >= 4)
-      for (; left >= 4; left -= 4, x += 4 * stride, to += 4 * y_stride)
-        dot_group<Format, 4>(m, r, rows, x, stride, to, y_stride);
-    if constexpr (kMostTokens >= 2) {
-      for (; left >= 2; left -= 2, x += 2 * stride, to += 2 * y_stride)
-        dot_group<Format, 2>(m, r, rows, x, stride, to, y_stride);
-      if (left > 0) dot_group<Format, 1>(m, r, rows, x, stride, to, y_stride);
-    } else {
-      for (; left > 0; --left, x += stride, to += y_stride)
-        dot_group<Format, 1>(m, r, rows, x, stride, to, y_stride);
-    }
+    Incoming next;
+    if (stage && r + 8 <= end)
+      next = {m.codes + (r + 4) * m.code_stride, buffers[staged == buffers[0] ? 1 : 0]};
+    dot_tokens<Format>(m, r, std::min<std::size_t>(4, end - r), staged, next, units, stride, tokens,
+                       y + r - begin, y_stride);
+    staged = next.to;
   }
 }
 

@@ -102,6 +102,8 @@ TERN_WORD Ints token_sums(const std::int8_t* x, std::size_t h) {
 // then
 #include "kernels/fixed_formats.inc.h"
 // then
+#include "kernels/fixed_incoming.inc.h"
+// then
 #include "kernels/fixed_sums_bytes.inc.h"
 // then
 #include "kernels/fixed_dot.inc.h"

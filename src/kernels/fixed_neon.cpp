@@ -25,6 +25,8 @@ constexpr TileOrder kTile = TileOrder::columns;
 // then
 #include "kernels/fixed_formats.inc.h"
 // then
+#include "kernels/fixed_incoming.inc.h"
+// then
 #include "kernels/fixed_sums_words.inc.h"
 
 #define TERN_WORD __attribute__((always_inline)) inline

@@ -29,13 +29,15 @@ constexpr FixedLayout layout_of() {
 }
 
 /// As in fixed_sums_words.inc.h.
-template <class Format, std::size_t T, std::size_t u, std::size_t kHalves>
+template <class Format, std::size_t T, std::size_t u, std::size_t kHalves, class Next>
 TERN_FIXED __attribute__((always_inline)) inline void unit_sums(const Row* rows, const FixedUnit* x,
                                                                 std::size_t stride,
+                                                                const Next& incoming,
                                                                 Ints (*sums)[kHalves][4]) {
   constexpr std::size_t kPlanes = 2 / kHalves;
 #pragma GCC unroll 1
   for (std::size_t r = 0; r < 4; ++r) {
+    incoming.template move<Fixed<Format>::kBytes>(4 * u + r);
     Ints w[2], w_high[2];
     Fixed<Format>::template unpack<u>(rows[r].codes, w);
     for (std::size_t i = 0; i < 2; ++i)

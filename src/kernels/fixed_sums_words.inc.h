@@ -10,12 +10,14 @@ constexpr FixedLayout layout_of() {
 
 /// Sums of unit u of rows r and tokens t, or of the halves h of its blocks: four lanes for each
 /// block, which `total` adds.
-template <class Format, std::size_t T, std::size_t u, std::size_t kHalves>
+template <class Format, std::size_t T, std::size_t u, std::size_t kHalves, class Next>
 TERN_FIXED __attribute__((always_inline)) inline void unit_sums(const Row* rows, const FixedUnit* x,
                                                                 std::size_t stride,
+                                                                const Next& incoming,
                                                                 Ints (*sums)[kHalves][4]) {
 #pragma GCC unroll kRowsUnrolled
   for (std::size_t r = 0; r < 4; ++r) {
+    incoming.template move<Fixed<Format>::kBytes>(4 * u + r);
     Ints w[4];
     Fixed<Format>::template unpack<u>(rows[r].codes, w);
 #pragma GCC unroll 4

@@ -12,8 +12,8 @@
 namespace tern::kernels::fixed_neon {
 using namespace quant::neon;
 
-// How fixed_dot.inc.h asks for memory, in all forms for NEON: as on AVX2; not measured.
-inline constexpr std::size_t kAhead = 8192, kNear = 0;
+// How fixed_dot.inc.h asks for memory, in all forms for NEON: not measured.
+inline constexpr std::size_t kAhead = 8192, kStage = 0;
 inline constexpr bool kOneRun = true;
 
 TERN_WORD uint8x16_t as_bytes(uint32x4_t v) {

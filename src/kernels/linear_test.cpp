@@ -136,6 +136,28 @@ TEST(Linear, AnElementDoesNotDependOnTheTokensRowsAndThreadsBesideIt) {
   }
 }
 
+/// Rows that are multiplied in turn pass through buffers, unless they are too wide.
+TEST(Linear, ARowDoesNotDependOnThoseBeforeAndAfterIt) {
+  SampleMaker maker(5, /*tame=*/true);
+  constexpr std::size_t kRows = 23, kTokens = 3;
+  for (const Format& format : all_formats())
+    for (const std::size_t cols : {format.unit() == 1 ? 613uz : 768uz, 9216uz}) {
+      const auto sample = maker.make(format, kRows, cols);
+      const auto x = maker.floats(kTokens * cols);
+      for (const Isa isa : isas()) {
+        const UseIsa use(isa);
+        Activations activations;
+        activations.prepare(sample.matrix, x.data(), kTokens, cols, nullptr);
+        std::vector<float> together(kTokens * kRows), alone(kTokens * kRows);
+        activations.multiply(sample.matrix, 0, kRows, together.data(), kRows);
+        for (std::size_t r = 0; r < kRows; ++r)
+          activations.multiply(sample.matrix, r, r + 1, alone.data() + r, kRows);
+        EXPECT_TRUE(same_bits(together, alone))
+            << format.label() << " " << name(isa) << " " << cols;
+      }
+    }
+}
+
 TEST(Linear, TheVectorInstructionSetsAgreeBitForBit) {
   SampleMaker maker(3, /*tame=*/true);
   ThreadPool pool(1);
