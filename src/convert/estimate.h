@@ -23,7 +23,7 @@ struct Estimate {
 };
 
 /// Tries rows of `plan` on all threads of `pool`, in some tenths of a second. What else the machine
-/// does meanwhile, and later, is not known: off by a third is usual.
+/// does meanwhile, and later, is not known: an estimate, no promise.
 /// @param write_rate  bytes a second, more than 0
 Estimate estimate(const Plan& plan, ThreadPool& pool, double write_rate);
 
