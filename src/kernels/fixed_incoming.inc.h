@@ -49,11 +49,15 @@ struct Incoming {
   }
 
  private:
-  using Piece = char __attribute__((vector_size(32), aligned(1), may_alias));
+  using Vector = char __attribute__((vector_size(32)));
+  /// Packed: clang takes a vector type for aligned, whatever its attributes say.
+  struct __attribute__((packed, may_alias)) Piece {
+    Vector value;
+  };
 
   /// 32 bytes.
   TERN_FIXED __attribute__((always_inline)) void put(std::size_t at) const {
-    *reinterpret_cast<Piece*>(to + at) = *reinterpret_cast<const Piece*>(from + at);
+    reinterpret_cast<Piece*>(to + at)->value = reinterpret_cast<const Piece*>(from + at)->value;
   }
 };
 
