@@ -6,13 +6,13 @@
 #include <system_error>
 
 #include "convert/config_text.h"
+#include "convert/gguf_file.h"
 #include "convert/gguf_format.h"
 #include "convert/mlx_format.h"
 #include "convert/recipe.h"
 #include "convert/row_coder.h"
 #include "convert/shards.h"
 #include "convert/side_files.h"
-#include "formats/gguf_writer.h"
 #include "quant/turbo_weights.h"
 
 namespace tern::convert {
@@ -204,16 +204,7 @@ class Folder {
       if (entry.key != "general.alignment" && !entry.key.starts_with("split."))
         metadata.push_back({std::string(entry.key), formats::GgufRaw{entry.raw}});
     metadata.push_back({std::string(model::kFoldKey), model::fold_text(options_.fold)});
-    std::vector<formats::TensorPlan> outputs;
-    for (const PlannedTensor& tensor : tensors) outputs.push_back(tensor.outputs.front());
-    PlannedFile file{.name = "model.gguf",
-                     .head = {},
-                     .alignment = formats::kGgufAlignment,
-                     .tensors = std::move(tensors)};
-    TERN_TRY(file.head, formats::gguf_head(metadata, outputs));
-    result_.plan.folder = false;
-    result_.plan.files.push_back(std::move(file));
-    return {};
+    return add_gguf_file(result_.plan, "model.gguf", std::move(tensors), metadata);
   }
 
   Result<void> write_folder(std::vector<PlannedTensor> tensors) {

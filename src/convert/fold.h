@@ -27,8 +27,8 @@ struct FoldOptions {
 struct FoldPlan {
   Plan plan;  ///< for convert(); a folder of safetensors, or one GGUF file
   std::uint64_t folded = 0, copied = 0;  ///< tensors of the source
-  double error =
-      0;  ///< |W - W'|^2 / |W|^2 of the folded matrices W, by the type they are stored in
+  /// |W - W'|^2 / |W|^2 of the folded matrices W, by the type that they are stored in.
+  double error = 0;
 };
 
 /// Rotates the projections in float32 and codes them: BF16 and F16 are rounded once more (relative

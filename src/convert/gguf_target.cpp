@@ -4,11 +4,11 @@
 
 #include "base/check.h"
 #include "base/printable.h"
+#include "convert/gguf_file.h"
 #include "convert/gguf_format.h"
 #include "convert/gguf_metadata.h"
 #include "convert/gguf_recipe.h"
 #include "convert/recipe.h"
-#include "formats/gguf_writer.h"
 
 namespace tern::convert {
 namespace {
@@ -65,16 +65,9 @@ class GgufPlanner {
 
   Result<Plan> finish(const Target& target, const GgufRecipe& recipe) {
     TERN_TRY_VOID(overrides_.check());
-    Plan plan{.target = std::string(target.name), .folder = false};
+    Plan plan{.target = std::string(target.name)};
     TERN_TRY(const auto metadata, gguf_metadata(source_, recipe, plan.warnings));
-    std::vector<formats::TensorPlan> tensors;
-    for (const PlannedTensor& tensor : tensors_)
-      for (const auto& output : tensor.outputs) tensors.push_back(output);
-    PlannedFile file{
-        .name = "model.gguf", .head = {}, .alignment = formats::kGgufAlignment, .tensors = {}};
-    TERN_TRY(file.head, formats::gguf_head(metadata, tensors));
-    file.tensors = std::move(tensors_);
-    plan.files.push_back(std::move(file));
+    TERN_TRY_VOID(add_gguf_file(plan, "model.gguf", std::move(tensors_), metadata));
     warn_of_requantizing(source_, plan);
     if (!source_.media().empty() && !options_.text_only)
       plan.warnings.push_back(

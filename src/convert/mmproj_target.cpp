@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "base/printable.h"
+#include "convert/gguf_file.h"
 #include "convert/gguf_metadata.h"
 #include "convert/mmproj_names.h"
 #include "formats/gguf_writer.h"
@@ -110,18 +111,11 @@ class MmprojPlanner {
   }
 
   Result<Plan> finish(const Target& target) {
-    Plan plan{.target = std::string(target.name), .folder = false};
+    Plan plan{.target = std::string(target.name)};
     TERN_TRY(auto metadata, general_keys(source_, "clip", "mmproj"));
     TERN_TRY_VOID(vision_keys(metadata));
     if (sound_.tensors > 0) TERN_TRY_VOID(sound_keys(metadata));
-    std::vector<formats::TensorPlan> tensors;
-    for (const PlannedTensor& tensor : tensors_) tensors.push_back(tensor.outputs.front());
-    PlannedFile file{.name = "mmproj-F16.gguf",
-                     .head = {},
-                     .alignment = formats::kGgufAlignment,
-                     .tensors = std::move(tensors_)};
-    TERN_TRY(file.head, formats::gguf_head(metadata, tensors));
-    plan.files.push_back(std::move(file));
+    TERN_TRY_VOID(add_gguf_file(plan, "mmproj-F16.gguf", std::move(tensors_), metadata));
     if (!left_out_.empty())
       plan.warnings.push_back("left out: " + std::to_string(left_out_.size()) +
                               " tensors that an mmproj file has no place for (the embedder of "
